@@ -25,11 +25,11 @@ type LinkUp struct {
 type DownWhy uint8
 
 const (
-	DownClosed DownWhy = iota + 1 // the other side closed it in order
-	DownReset                     // broken: reset, or any other error
-	DownStalled                   // a write was blocked too long, or the queue was full
-	DownHungUp                    // we closed it
-	DownGarbage                   // the other side broke the protocol
+	DownClosed  DownWhy = iota + 1 // the other side closed it in order
+	DownReset                      // broken: reset, or any other error
+	DownStalled                    // a write was blocked too long, or the queue was full
+	DownHungUp                     // we closed it
+	DownGarbage                    // the other side broke the protocol
 )
 
 func (w DownWhy) String() string {
