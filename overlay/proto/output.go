@@ -46,17 +46,17 @@ const (
 	OwnerHeal
 )
 
-// Tag makes the tag of a dial from its owner and the owner's own counter
+// DialTag makes the tag of a dial from its owner and the owner's own counter
 // (below 2^56), so that the core can route the answer.
-func Tag(owner Owner, n uint64) uint64 { return uint64(owner)<<56 | n }
+func DialTag(owner Owner, n uint64) uint64 { return uint64(owner)<<56 | n }
 
-// TagOwner is the owner in a tag; 0 in the tag of an accepted link.
-func TagOwner(tag uint64) Owner { return Owner(tag >> 56) }
+// DialOwner is the owner in a tag; 0 in the tag of an accepted link.
+func DialOwner(tag uint64) Owner { return Owner(tag >> 56) }
 
 // Dial opens a connection, trying the addresses in order, for at most Timeout.
 // It is answered by exactly one LinkUp or DialFailed with its Tag.
 type Dial struct {
-	Tag     uint64 // made by the function Tag, unique for the life of the process
+	Tag     uint64 // made by DialTag, unique for the life of the process
 	Owner   Owner
 	Kind    LinkKind
 	Addrs   []string
