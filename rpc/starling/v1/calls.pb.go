@@ -1034,8 +1034,10 @@ type Event struct {
 	// A cache fed by the topic is to be flushed.
 	Gap uint64 `protobuf:"varint,5,opt,name=gap,proto3" json:"gap,omitempty"`
 	// Why, in words, when there is a gap.
-	Reason        string            `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	Metadata      map[string]string `protobuf:"bytes,7,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Reason   string            `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Metadata map[string]string `protobuf:"bytes,7,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When set, the sender waits for the handler: answer with a Reply of this id.
+	Id            uint64 `protobuf:"varint,8,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1119,7 +1121,14 @@ func (x *Event) GetMetadata() map[string]string {
 	return nil
 }
 
-// Reply answers a Request.
+func (x *Event) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Reply answers a Request, or an Event that has an id.
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The Request's id.
@@ -1580,7 +1589,7 @@ const file_starling_v1_calls_proto_rawDesc = "" +
 	"\bmetadata\x18\b \x03(\v2\".starling.v1.Request.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa7\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x02\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1b\n" +
 	"\torigin_id\x18\x02 \x01(\tR\boriginId\x12\x16\n" +
@@ -1588,7 +1597,8 @@ const file_starling_v1_calls_proto_rawDesc = "" +
 	"\apayload\x18\x04 \x01(\v2\x14.starling.v1.PayloadR\apayload\x12\x10\n" +
 	"\x03gap\x18\x05 \x01(\x04R\x03gap\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12<\n" +
-	"\bmetadata\x18\a \x03(\v2 .starling.v1.Event.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\a \x03(\v2 .starling.v1.Event.MetadataEntryR\bmetadata\x12\x0e\n" +
+	"\x02id\x18\b \x01(\x04R\x02id\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +

@@ -140,24 +140,24 @@ type Executed int32
 
 const (
 	Executed_EXECUTED_UNSPECIFIED Executed = 0
-	Executed_EXECUTED_NO          Executed = 1
-	Executed_EXECUTED_MAYBE       Executed = 2
-	Executed_EXECUTED_YES         Executed = 3
+	Executed_EXECUTED_YES         Executed = 1
+	Executed_EXECUTED_NO          Executed = 2
+	Executed_EXECUTED_MAYBE       Executed = 3
 )
 
 // Enum value maps for Executed.
 var (
 	Executed_name = map[int32]string{
 		0: "EXECUTED_UNSPECIFIED",
-		1: "EXECUTED_NO",
-		2: "EXECUTED_MAYBE",
-		3: "EXECUTED_YES",
+		1: "EXECUTED_YES",
+		2: "EXECUTED_NO",
+		3: "EXECUTED_MAYBE",
 	}
 	Executed_value = map[string]int32{
 		"EXECUTED_UNSPECIFIED": 0,
-		"EXECUTED_NO":          1,
-		"EXECUTED_MAYBE":       2,
-		"EXECUTED_YES":         3,
+		"EXECUTED_YES":         1,
+		"EXECUTED_NO":          2,
+		"EXECUTED_MAYBE":       3,
 	}
 )
 
@@ -1226,10 +1226,10 @@ const file_starling_v1_types_proto_rawDesc = "" +
 	"\x15VERDICT_NOT_ATTEMPTED\x10\x0e\x12\x15\n" +
 	"\x11VERDICT_DELIVERED\x10\x0f*[\n" +
 	"\bExecuted\x12\x18\n" +
-	"\x14EXECUTED_UNSPECIFIED\x10\x00\x12\x0f\n" +
-	"\vEXECUTED_NO\x10\x01\x12\x12\n" +
-	"\x0eEXECUTED_MAYBE\x10\x02\x12\x10\n" +
-	"\fEXECUTED_YES\x10\x03*}\n" +
+	"\x14EXECUTED_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fEXECUTED_YES\x10\x01\x12\x0f\n" +
+	"\vEXECUTED_NO\x10\x02\x12\x12\n" +
+	"\x0eEXECUTED_MAYBE\x10\x03*}\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTAGE_NOT_SENT\x10\x01\x12\x0e\n" +
