@@ -1,0 +1,195 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// socketMax is how long a unix socket's path can be: sun_path less the closing zero (unix(7)).
+const socketMax = 107
+
+// keyBits is how much randomness a pre-shared key must have: it can be guessed at offline from one recorded handshake.
+const keyBits = 128
+
+// Validate tells what is missing and what does not fit together. file is for the messages.
+func (c *Config) Validate(file string) error {
+	v := validation{file: file}
+	if c.Cluster == "" {
+		v.add("cluster", "is mandatory: choose a name that no other cluster of yours has")
+	}
+	v.text("cluster", c.Cluster, 255)
+	v.text("name", c.Name, 255)
+	v.address("listen", c.Listen, true)
+	v.address("advertise", c.Advertise, false)
+	v.address("http.listen", c.HTTP.Listen, true)
+	v.socket("api.socket", c.API.Socket)
+	v.socket("admin.socket", c.Admin.Socket)
+	if mode, err := strconv.ParseUint(c.API.Mode, 8, 32); err != nil || mode > 0o777 {
+		v.add("api.mode", "wants octal permissions such as 0660, not %q", c.API.Mode)
+	}
+	c.Security.validate(&v, c.Listen)
+	c.Discovery.validate(&v)
+	if len(v.problems) > 0 {
+		return v.problems
+	}
+	return nil
+}
+
+func (s *Security) validate(v *validation, listen string) {
+	files := 0
+	for _, f := range []string{s.CertificateFile, s.KeyFile, s.AuthorityFile} {
+		if f != "" {
+			files++
+		}
+	}
+	ways := 0
+	for _, given := range []bool{s.Key != "", files > 0, s.Insecure} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways == 0:
+		v.add("security", "needs a key (`starling keygen` makes one) or certificate_file, key_file and authority_file")
+	case ways > 1:
+		v.add("security", "has more than one of key, certificate files and insecure: choose one")
+	case files > 0 && files < 3:
+		v.add("security", "certificate_file, key_file and authority_file belong together")
+	}
+	v.key("security.key", s.Key)
+	v.key("security.old_key", s.OldKey)
+	if s.Insecure && !loopback(listen) {
+		v.add("security.insecure", "is for loopback addresses only, and listen is %q", listen)
+	}
+	if s.Identity == "per_node" && files == 0 {
+		v.add("security.identity", "per_node needs certificates: with a pre-shared key a name is a claim")
+	}
+}
+
+func (d *Discovery) validate(v *validation) {
+	names := map[string]int{}
+	for i, s := range d.Sources {
+		key := fmt.Sprintf("discovery.sources[%d]", i)
+		if first, taken := names[s.Label()]; taken {
+			v.add(key+".name", "%q is the name of discovery.sources[%d] already: give each its own", s.Label(), first)
+		}
+		names[s.Label()] = i
+		switch o := s.Options.(type) {
+		case *Static:
+			for _, contact := range o.Contacts {
+				v.address(key+".contacts", contact, false)
+			}
+		case *DNS:
+			if len(o.Names) == 0 {
+				v.add(key+".names", "is empty: which names are to be asked for?")
+			}
+			if o.MinRefresh > o.MaxRefresh {
+				v.add(key+".min_refresh", "%v is more than max_refresh, %v", o.MinRefresh, o.MaxRefresh)
+			}
+		case *File:
+			if o.Path == "" {
+				v.add(key+".path", "is empty: which file?")
+			}
+		default:
+			panic(fmt.Sprintf("config: source of type %T", o))
+		}
+	}
+}
+
+// Label is the source's name, or its kind.
+func (s Source) Label() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Kind
+}
+
+// NodeName is the configured name, or the host's.
+func (c *Config) NodeName() (string, error) {
+	if c.Name != "" {
+		return c.Name, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("name: ask for the host name: %w; set name", err)
+	}
+	return name, nil
+}
+
+// KeyBytes decodes a key as `starling keygen` writes it.
+func KeyBytes(s Secret) ([]byte, error) {
+	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s.Reveal(), "="))
+	if err != nil {
+		return nil, fmt.Errorf("is not base64url as `starling keygen` writes it")
+	}
+	if len(key)*8 < keyBits {
+		return nil, fmt.Errorf("has %d bits, fewer than %d: take one from `starling keygen`", len(key)*8, keyBits)
+	}
+	return key, nil
+}
+
+// validation collects problems.
+type validation struct {
+	file     string
+	problems Problems
+}
+
+func (v *validation) add(key, format string, args ...any) {
+	v.problems = append(v.problems, Problem{File: v.file, Key: key, What: fmt.Sprintf(format, args...)})
+}
+
+func (v *validation) text(key, s string, most int) {
+	if len(s) > most {
+		v.add(key, "has %d bytes, more than %d", len(s), most)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		v.add(key, "%q has blanks or control characters", s)
+	}
+}
+
+func (v *validation) key(key string, s Secret) {
+	if s == "" {
+		return
+	}
+	if _, err := KeyBytes(s); err != nil {
+		v.add(key, "%v", err)
+	}
+}
+
+func (v *validation) address(key, s string, zeroPort bool) {
+	if s == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		v.add(key, "%q is no host:port", s)
+		return
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || (n == 0 && !zeroPort) {
+		v.add(key, "%q has no port from 1 to 65535", s)
+	}
+	if host == "" && !zeroPort {
+		v.add(key, "%q names no host", s)
+	}
+}
+
+func (v *validation) socket(key, path string) {
+	if len(path) > socketMax {
+		v.add(key, "has %d bytes, and a unix socket's path at most %d: choose a shorter folder", len(path), socketMax)
+	}
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && ip.IsLoopback())
+}
