@@ -1,0 +1,253 @@
+package discovery
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+	"time"
+)
+
+// triedLately is for how long a dialled contact stands behind the others.
+const triedLately = time.Minute
+
+// Contact is somebody to dial.
+type Contact struct {
+	Key   string   `json:"key"`   // of the candidate
+	Addrs []string `json:"addrs"` // "host:port", best first
+	Host  string   `json:"host,omitempty"`
+	Zone  string   `json:"zone,omitempty"`
+	// Node is who is believed to answer: a hint, empty when nobody has yet.
+	Node string `json:"node,omitempty"`
+	// Vouched: some source names it now. Otherwise it is a memory, for want of
+	// better.
+	Vouched bool `json:"vouched"`
+	// Alive: a living member advertises it, so nobody needs to look for it.
+	Alive bool `json:"alive"`
+	// NotBefore is until when dialling it is pointless: it failed lately. The
+	// wait doubles from 1 s to 60 s.
+	NotBefore time.Time `json:"not_before,omitzero"`
+}
+
+// Use says what becomes of a candidate.
+type Use string
+
+// The uses of a candidate.
+const (
+	UseContact     Use = "contact"     // it is offered
+	UseLater       Use = "later"       // offered, but it failed lately
+	UseSelf        Use = "self"        // it is this node
+	UseTerminating Use = "terminating" // it is about to go
+	UseLeft        Use = "left"        // it said goodbye
+	UseDuplicate   Use = "duplicate"   // another candidate is the same peer
+	UseCrowded     Use = "crowded"     // more than contacts_max stand before it
+)
+
+type verdict struct {
+	use Use
+	why string
+}
+
+// choose returns the contacts, best first, and what became of each record.
+//
+// Everybody has an order of his own (a hash of self and peer), so that a fleet
+// that starts together does not fall upon one node, and takes sources and zones
+// in turn, so that one bad source or zone does not fill the front.
+func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
+	verdicts := make(map[string]verdict, len(l.records))
+	var order []*ranked
+	for _, r := range l.records {
+		v := l.judge(r, now)
+		verdicts[r.key] = v
+		if v.use == UseContact || v.use == UseLater {
+			order = append(order, l.rank(r, now))
+		}
+	}
+	spread(order)
+
+	var contacts []Contact
+	taken := map[string]int{} // address or node to index in contacts
+	for _, o := range order {
+		node := l.nodeOf(o.rec, now)
+		at, same := findTaken(taken, o.rec, node)
+		switch {
+		case same && node != "" && contacts[at].Node == node:
+			// Two candidates, one node: that is the same peer. An address alone
+			// does not prove it, so then the later one stands back.
+			contacts[at].Addrs = addMissing(contacts[at].Addrs, o.rec.addrs(), taken)
+			contacts[at].Vouched = contacts[at].Vouched || l.vouched(o.rec)
+			fallthrough
+		case same:
+			verdicts[o.rec.key] = verdict{UseDuplicate, fmt.Sprintf("is the same as %s", contacts[at].Key)}
+		case len(contacts) >= l.cfg.ContactsMax:
+			verdicts[o.rec.key] = verdict{UseCrowded, fmt.Sprintf("%d contacts stand before it (contacts_max)", len(contacts))}
+			continue
+		default:
+			at = len(contacts)
+			contacts = append(contacts, l.contact(o, node, now))
+		}
+		for _, a := range contacts[at].Addrs {
+			taken["addr "+a] = at
+		}
+		if node != "" {
+			taken["node "+node] = at
+		}
+	}
+	return l.addFormer(contacts, taken), verdicts
+}
+
+func findTaken(taken map[string]int, r *record, node string) (int, bool) {
+	if at, ok := taken["node "+node]; ok && node != "" {
+		return at, true
+	}
+	for _, a := range r.addrs() {
+		if at, ok := taken["addr "+a]; ok {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+func addMissing(to, from []string, taken map[string]int) []string {
+	for _, a := range from {
+		if _, other := taken["addr "+a]; !other && len(to) < addrsMax {
+			to = append(to, a)
+		}
+	}
+	return to
+}
+
+// addFormer adds living peers that lost their name to another address.
+func (l *ledger) addFormer(contacts []Contact, taken map[string]int) []Contact {
+	var former []string
+	for _, r := range l.records {
+		former = append(former, r.former...)
+	}
+	slices.Sort(former)
+	for _, a := range slices.Compact(former) {
+		if _, ok := taken["addr "+a]; !ok && len(contacts) < l.cfg.ContactsMax {
+			contacts = append(contacts, Contact{Key: a, Addrs: []string{a}, Alive: true})
+		}
+	}
+	return contacts
+}
+
+func (l *ledger) contact(o *ranked, node string, now time.Time) Contact {
+	c := o.rec.newest()
+	return Contact{
+		Key: o.rec.key, Addrs: o.rec.addrs(), Host: c.Host, Zone: c.Labels[LabelZone], Node: node,
+		Vouched: l.vouched(o.rec), Alive: l.alive(o.rec, now), NotBefore: l.notBefore(o.rec, now),
+	}
+}
+
+func (l *ledger) notBefore(r *record, now time.Time) time.Time {
+	if r.notBefore.After(now) {
+		return r.notBefore
+	}
+	return time.Time{}
+}
+
+// vouched reports whether a source names r now. A memory is nobody's word.
+func (l *ledger) vouched(r *record) bool {
+	return slices.ContainsFunc(r.words, func(w *word) bool {
+		return w.withdrawn.IsZero() && !l.books[w.src].cache
+	})
+}
+
+// judge says what becomes of r, before it is compared with others.
+func (l *ledger) judge(r *record, now time.Time) verdict {
+	switch c := r.newest(); {
+	case l.isSelf(r, now):
+		return verdict{UseSelf, "is this node"}
+	case c.Terminating == Yes && !l.alive(r, now):
+		return verdict{UseTerminating, "is terminating"}
+	case c.Terminating == Yes:
+		return verdict{UseTerminating, "is terminating, though still alive"}
+	case r.end == wentAway && now.Sub(r.endAt) < leftHold && !l.vouchedAnew(r):
+		return verdict{UseLeft, fmt.Sprintf("node %s left %v ago; offered again after %v", r.endNode, now.Sub(r.endAt).Round(time.Second), leftHold)}
+	case r.notBefore.After(now):
+		return verdict{UseLater, fmt.Sprintf("dial failed: %s; next try in %v", r.dialErr, r.notBefore.Sub(now).Round(time.Second))}
+	case !l.vouched(r):
+		return verdict{UseContact, "no source vouches for it now; kept until the overlay loses it and the grace is over"}
+	default:
+		return verdict{UseContact, "vouched for"}
+	}
+}
+
+// vouchedAnew: a source began to name r after it left, so it is back.
+func (l *ledger) vouchedAnew(r *record) bool {
+	return slices.ContainsFunc(r.words, func(w *word) bool {
+		return w.withdrawn.IsZero() && !l.books[w.src].cache && w.since.After(r.endAt)
+	})
+}
+
+// ranked is a record on its way to becoming a contact.
+type ranked struct {
+	rec   *record
+	tier  int    // 0 vouched for, 1 a memory, 2 failed lately
+	late  bool   // dialled lately
+	group uint64 // rank of its source and zone
+	turn  int    // its place within the group
+	hash  uint64
+}
+
+func (l *ledger) rank(r *record, now time.Time) *ranked {
+	o := &ranked{rec: r, hash: mix(l.cfg.Self, r.key), late: !r.tried.IsZero() && now.Sub(r.tried) < triedLately}
+	src, zone := len(l.books)-1, r.newest().Labels[LabelZone]
+	for _, w := range r.words {
+		if w.withdrawn.IsZero() {
+			src = w.src
+			break
+		}
+	}
+	o.group = mix(l.cfg.Self, l.books[src].name+"\x00"+zone)
+	switch {
+	case r.notBefore.After(now):
+		o.tier = 2
+	case !l.vouched(r):
+		o.tier = 1
+	}
+	return o
+}
+
+// spread sorts by tier, and within a tier takes the groups in turn.
+func spread(order []*ranked) {
+	slices.SortFunc(order, func(a, b *ranked) int {
+		return cmp.Or(cmp.Compare(a.tier, b.tier), compareBool(a.late, b.late), cmp.Compare(a.group, b.group),
+			cmp.Compare(a.hash, b.hash), cmp.Compare(a.rec.key, b.rec.key))
+	})
+	for i := 1; i < len(order); i++ {
+		if a, b := order[i-1], order[i]; a.tier == b.tier && a.late == b.late && a.group == b.group {
+			b.turn = a.turn + 1
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *ranked) int {
+		return cmp.Or(cmp.Compare(a.tier, b.tier), compareBool(a.late, b.late), cmp.Compare(a.turn, b.turn))
+	})
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	default:
+		return -1
+	}
+}
+
+// mix hashes self and peer to a rank (highest random weight hashing, Thaler and
+// Ravishankar 1998). FNV alone leaves the high bits alike for like names, so the
+// finalizer of SplitMix64 stirs them.
+func mix(self, peer string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, self)
+	_, _ = h.Write([]byte{0})
+	_, _ = io.WriteString(h, peer)
+	z := h.Sum64()
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
