@@ -17,7 +17,8 @@ type Problem struct {
 	What string
 }
 
-func (p Problem) Error() string {
+// String is the problem with its place.
+func (p Problem) String() string {
 	where := p.File
 	if p.Line > 0 {
 		where = fmt.Sprintf("%s:%d", p.File, p.Line)
@@ -34,7 +35,7 @@ type Problems []Problem
 func (ps Problems) Error() string {
 	lines := make([]string, 0, len(ps))
 	for _, p := range ps {
-		lines = append(lines, p.Error())
+		lines = append(lines, p.String())
 	}
 	return strings.Join(lines, "\n")
 }

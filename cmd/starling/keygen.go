@@ -1,0 +1,33 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newKeygen() *cobra.Command {
+	return &cobra.Command{
+		Use:   "keygen",
+		Short: "A fresh pre-shared key",
+		Long: `Prints 256 random bits for security.key. Whoever has the key is a member of the cluster.
+
+To change keys: give every member the new one as security.key and the present one as security.old_key, one after
+another; then take old_key away.`,
+		Example: "  umask 077; starling keygen > /etc/starling/key   # security: {key: file:/etc/starling/key}",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			fmt.Fprintln(c.OutOrStdout(), newKey())
+			return nil
+		},
+	}
+}
+
+// newKey is a pre-shared key: 256 bits, so that nobody guesses it from a recorded handshake.
+func newKey() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails: crypto/rand ends the process instead
+	return base64.RawURLEncoding.EncodeToString(key)
+}

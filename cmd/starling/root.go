@@ -1,0 +1,68 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+// newRoot is the tree of commands. ran is set as soon as a command line was understood.
+func newRoot(ran *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "starling",
+		Short: "A sidecar that finds its cluster and asks everybody",
+		Long: `Starling runs beside each process of your application. Sidecars find each other, hold links to a few
+and know all; your application asks everybody at once and learns, node by node, what came of it.
+
+Exit codes: 0 good, 1 error, 2 usage, 3 some nodes failed, 4 all failed, 5 no agent, 6 findings.`,
+		Example: `  starling dev --nodes 5                 # a cluster on this machine, to play with
+  starling agent -c starling.yaml        # the sidecar itself
+  starling members                       # whom it knows
+  starling multicall demo.echo hello     # ask everybody`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		PersistentPreRun:  func(*cobra.Command, []string) { *ran = true },
+	}
+	root.AddGroup(
+		&cobra.Group{ID: groupRun, Title: "Run:"},
+		&cobra.Group{ID: groupLook, Title: "Look:"},
+		&cobra.Group{ID: groupAsk, Title: "Ask:"},
+		&cobra.Group{ID: groupSetUp, Title: "Set up:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupSetUp, newConfig(), newKeygen(), newVersion())
+	root.SetHelpCommandGroupID(groupSetUp)
+	root.SetCompletionCommandGroupID(groupSetUp)
+	return root
+}
+
+const (
+	groupRun   = "run"
+	groupLook  = "look"
+	groupAsk   = "ask"
+	groupSetUp = "setup"
+)
+
+// outputFlag gives a command -o and checks it.
+func outputFlag(c *cobra.Command) *string {
+	formats := []string{"table", "json"}
+	o := c.Flags().StringP("output", "o", "table", "table for people, json for scripts")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	before := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains(formats, *o) {
+			return usagef("-o %s: there are table and json", *o)
+		}
+		if before != nil {
+			return before(c, args)
+		}
+		return nil
+	}
+	return o
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func newVersion() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "version",
+		Short: "Which Starling this is",
+		Args:  cobra.NoArgs,
+	}
+	output := outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *output == "json" {
+			return writeJSON(c.OutOrStdout(), "version", map[string]string{"version": version(), "go": runtime.Version()})
+		}
+		fmt.Fprintf(c.OutOrStdout(), "starling %s (%s)\n", version(), runtime.Version())
+		return nil
+	}
+	return c
+}
+
+// version is the module's, as the Go command stamped it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
