@@ -204,7 +204,7 @@ type Member struct {
 
 // MemberChange is one change of a watched membership.
 type MemberChange struct {
-	Event  string // "up", "suspect", "down", "left", "updated", "removed"
+	Event  string // "up", "suspect", "down", "left", "updated"
 	Member Member
 }
 

@@ -38,8 +38,6 @@ const (
 	// Its entry changed: handlers, groups, tags, addresses; or it is no longer
 	// suspected.
 	MemberEvent_MEMBER_EVENT_UPDATED MemberEvent = 5
-	// It was forgotten, long after it went.
-	MemberEvent_MEMBER_EVENT_REMOVED MemberEvent = 6
 )
 
 // Enum value maps for MemberEvent.
@@ -51,7 +49,6 @@ var (
 		3: "MEMBER_EVENT_DOWN",
 		4: "MEMBER_EVENT_LEFT",
 		5: "MEMBER_EVENT_UPDATED",
-		6: "MEMBER_EVENT_REMOVED",
 	}
 	MemberEvent_value = map[string]int32{
 		"MEMBER_EVENT_UNSPECIFIED": 0,
@@ -60,7 +57,6 @@ var (
 		"MEMBER_EVENT_DOWN":        3,
 		"MEMBER_EVENT_LEFT":        4,
 		"MEMBER_EVENT_UPDATED":     5,
-		"MEMBER_EVENT_REMOVED":     6,
 	}
 )
 
@@ -326,7 +322,7 @@ type isWatchMembersResponse_Update interface {
 }
 
 type WatchMembersResponse_Snapshot struct {
-	// All members: first, and again whenever the watcher fell behind.
+	// All members that are alive or suspect: first, and only then.
 	Snapshot *MemberSnapshot `protobuf:"bytes,2,opt,name=snapshot,proto3,oneof"`
 }
 
@@ -676,21 +672,20 @@ type GetStatusResponse struct {
 	Suspect uint32 `protobuf:"varint,5,opt,name=suspect,proto3" json:"suspect,omitempty"`
 	Down    uint32 `protobuf:"varint,6,opt,name=down,proto3" json:"down,omitempty"`
 	Left    uint32 `protobuf:"varint,7,opt,name=left,proto3" json:"left,omitempty"`
-	// Overlay links in use, and IDs kept for later.
+	// Overlay links in use.
 	Links    uint32    `protobuf:"varint,8,opt,name=links,proto3" json:"links,omitempty"`
-	Passive  uint32    `protobuf:"varint,9,opt,name=passive,proto3" json:"passive,omitempty"`
-	Snapshot *Snapshot `protobuf:"bytes,10,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Snapshot *Snapshot `protobuf:"bytes,9,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// Whether more than half of the members that are known or expected are alive:
 	// the larger side of a partition.
-	Majority bool `protobuf:"varint,11,opt,name=majority,proto3" json:"majority,omitempty"`
+	Majority bool `protobuf:"varint,10,opt,name=majority,proto3" json:"majority,omitempty"`
 	// Since the last change of who is alive.
-	StableFor *durationpb.Duration `protobuf:"bytes,12,opt,name=stable_for,json=stableFor,proto3" json:"stable_for,omitempty"`
+	StableFor *durationpb.Duration `protobuf:"bytes,11,opt,name=stable_for,json=stableFor,proto3" json:"stable_for,omitempty"`
 	// It takes no new calls.
-	Draining bool `protobuf:"varint,13,opt,name=draining,proto3" json:"draining,omitempty"`
+	Draining bool `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Local applications, and what they serve.
-	Applications []*Application `protobuf:"bytes,14,rep,name=applications,proto3" json:"applications,omitempty"`
+	Applications []*Application `protobuf:"bytes,13,rep,name=applications,proto3" json:"applications,omitempty"`
 	// Refusals, drops and other counters of the local API since the start.
-	Counters      map[string]uint64 `protobuf:"bytes,15,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Counters      map[string]uint64 `protobuf:"bytes,14,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -777,13 +772,6 @@ func (x *GetStatusResponse) GetLeft() uint32 {
 func (x *GetStatusResponse) GetLinks() uint32 {
 	if x != nil {
 		return x.Links
-	}
-	return 0
-}
-
-func (x *GetStatusResponse) GetPassive() uint32 {
-	if x != nil {
-		return x.Passive
 	}
 	return 0
 }
@@ -970,7 +958,7 @@ const file_starling_v1_membership_proto_rawDesc = "" +
 	"\x05alive\x18\x02 \x01(\rR\x05alive\x12\x16\n" +
 	"\x06wanted\x18\x03 \x01(\rR\x06wanted\x12-\n" +
 	"\amembers\x18\x04 \x03(\v2\x13.starling.v1.MemberR\amembers\"\x12\n" +
-	"\x10GetStatusRequest\"\xfb\x04\n" +
+	"\x10GetStatusRequest\"\xe1\x04\n" +
 	"\x11GetStatusResponse\x12'\n" +
 	"\x04self\x18\x01 \x01(\v2\x13.starling.v1.MemberR\x04self\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x121\n" +
@@ -979,16 +967,15 @@ const file_starling_v1_membership_proto_rawDesc = "" +
 	"\asuspect\x18\x05 \x01(\rR\asuspect\x12\x12\n" +
 	"\x04down\x18\x06 \x01(\rR\x04down\x12\x12\n" +
 	"\x04left\x18\a \x01(\rR\x04left\x12\x14\n" +
-	"\x05links\x18\b \x01(\rR\x05links\x12\x18\n" +
-	"\apassive\x18\t \x01(\rR\apassive\x121\n" +
-	"\bsnapshot\x18\n" +
-	" \x01(\v2\x15.starling.v1.SnapshotR\bsnapshot\x12\x1a\n" +
-	"\bmajority\x18\v \x01(\bR\bmajority\x128\n" +
+	"\x05links\x18\b \x01(\rR\x05links\x121\n" +
+	"\bsnapshot\x18\t \x01(\v2\x15.starling.v1.SnapshotR\bsnapshot\x12\x1a\n" +
+	"\bmajority\x18\n" +
+	" \x01(\bR\bmajority\x128\n" +
 	"\n" +
-	"stable_for\x18\f \x01(\v2\x19.google.protobuf.DurationR\tstableFor\x12\x1a\n" +
-	"\bdraining\x18\r \x01(\bR\bdraining\x12<\n" +
-	"\fapplications\x18\x0e \x03(\v2\x18.starling.v1.ApplicationR\fapplications\x12H\n" +
-	"\bcounters\x18\x0f \x03(\v2,.starling.v1.GetStatusResponse.CountersEntryR\bcounters\x1a;\n" +
+	"stable_for\x18\v \x01(\v2\x19.google.protobuf.DurationR\tstableFor\x12\x1a\n" +
+	"\bdraining\x18\f \x01(\bR\bdraining\x12<\n" +
+	"\fapplications\x18\r \x03(\v2\x18.starling.v1.ApplicationR\fapplications\x12H\n" +
+	"\bcounters\x18\x0e \x03(\v2,.starling.v1.GetStatusResponse.CountersEntryR\bcounters\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xcc\x01\n" +
@@ -1000,15 +987,14 @@ const file_starling_v1_membership_proto_rawDesc = "" +
 	"\x06groups\x18\x05 \x03(\tR\x06groups\x12\x12\n" +
 	"\x04open\x18\x06 \x01(\rR\x04open\x12\x16\n" +
 	"\x06queued\x18\a \x01(\rR\x06queued\x12!\n" +
-	"\fqueued_bytes\x18\b \x01(\rR\vqueuedBytes*\xbc\x01\n" +
+	"\fqueued_bytes\x18\b \x01(\rR\vqueuedBytes*\xa2\x01\n" +
 	"\vMemberEvent\x12\x1c\n" +
 	"\x18MEMBER_EVENT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fMEMBER_EVENT_UP\x10\x01\x12\x18\n" +
 	"\x14MEMBER_EVENT_SUSPECT\x10\x02\x12\x15\n" +
 	"\x11MEMBER_EVENT_DOWN\x10\x03\x12\x15\n" +
 	"\x11MEMBER_EVENT_LEFT\x10\x04\x12\x18\n" +
-	"\x14MEMBER_EVENT_UPDATED\x10\x05\x12\x18\n" +
-	"\x14MEMBER_EVENT_REMOVED\x10\x062\xd7\x02\n" +
+	"\x14MEMBER_EVENT_UPDATED\x10\x052\xd7\x02\n" +
 	"\x11MembershipService\x12P\n" +
 	"\vListMembers\x12\x1f.starling.v1.ListMembersRequest\x1a .starling.v1.ListMembersResponse\x12U\n" +
 	"\fWatchMembers\x12 .starling.v1.WatchMembersRequest\x1a!.starling.v1.WatchMembersResponse0\x01\x12M\n" +

@@ -35,8 +35,9 @@ const (
 type MembershipServiceClient interface {
 	// ListMembers answers with the members of this moment.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
-	// WatchMembers sends a snapshot, then every change, without gaps: a watcher
-	// that is too slow gets a new snapshot.
+	// WatchMembers sends the living members, then what changes. For each
+	// incarnation of a member there is one UP and then one DOWN or LEFT. A slow
+	// watcher gets several changes at once, never fewer ups or downs than that.
 	WatchMembers(ctx context.Context, in *WatchMembersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMembersResponse], error)
 	// AwaitPeers returns when enough members are there, or when the time is over.
 	AwaitPeers(ctx context.Context, in *AwaitPeersRequest, opts ...grpc.CallOption) (*AwaitPeersResponse, error)
@@ -109,8 +110,9 @@ func (c *membershipServiceClient) GetStatus(ctx context.Context, in *GetStatusRe
 type MembershipServiceServer interface {
 	// ListMembers answers with the members of this moment.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
-	// WatchMembers sends a snapshot, then every change, without gaps: a watcher
-	// that is too slow gets a new snapshot.
+	// WatchMembers sends the living members, then what changes. For each
+	// incarnation of a member there is one UP and then one DOWN or LEFT. A slow
+	// watcher gets several changes at once, never fewer ups or downs than that.
 	WatchMembers(*WatchMembersRequest, grpc.ServerStreamingServer[WatchMembersResponse]) error
 	// AwaitPeers returns when enough members are there, or when the time is over.
 	AwaitPeers(context.Context, *AwaitPeersRequest) (*AwaitPeersResponse, error)

@@ -63,7 +63,8 @@ const (
 	Verdict_VERDICT_ABANDONED Verdict = 13
 	// A local bound or the deadline came before any byte was sent. Executed: no.
 	Verdict_VERDICT_NOT_ATTEMPTED Verdict = 14
-	// An abcast arrived as far as was to be confirmed. Executed: yes.
+	// An abcast arrived as far as was to be confirmed. Executed: yes if that is the
+	// handler, else maybe.
 	Verdict_VERDICT_DELIVERED Verdict = 15
 )
 

@@ -53,8 +53,9 @@ const (
 type MembershipServiceClient interface {
 	// ListMembers answers with the members of this moment.
 	ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error)
-	// WatchMembers sends a snapshot, then every change, without gaps: a watcher
-	// that is too slow gets a new snapshot.
+	// WatchMembers sends the living members, then what changes. For each
+	// incarnation of a member there is one UP and then one DOWN or LEFT. A slow
+	// watcher gets several changes at once, never fewer ups or downs than that.
 	WatchMembers(context.Context, *v1.WatchMembersRequest) (*connect.ServerStreamForClient[v1.WatchMembersResponse], error)
 	// AwaitPeers returns when enough members are there, or when the time is over.
 	AwaitPeers(context.Context, *v1.AwaitPeersRequest) (*v1.AwaitPeersResponse, error)
@@ -144,8 +145,9 @@ func (c *membershipServiceClient) GetStatus(ctx context.Context, req *v1.GetStat
 type MembershipServiceHandler interface {
 	// ListMembers answers with the members of this moment.
 	ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error)
-	// WatchMembers sends a snapshot, then every change, without gaps: a watcher
-	// that is too slow gets a new snapshot.
+	// WatchMembers sends the living members, then what changes. For each
+	// incarnation of a member there is one UP and then one DOWN or LEFT. A slow
+	// watcher gets several changes at once, never fewer ups or downs than that.
 	WatchMembers(context.Context, *v1.WatchMembersRequest, *connect.ServerStream[v1.WatchMembersResponse]) error
 	// AwaitPeers returns when enough members are there, or when the time is over.
 	AwaitPeers(context.Context, *v1.AwaitPeersRequest) (*v1.AwaitPeersResponse, error)
