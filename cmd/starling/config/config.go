@@ -3,7 +3,10 @@
 // made of them. It opens no socket and starts nothing.
 package config
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Config is one sidecar's configuration. Durations are written 500ms, 10s, 2m; sizes 64KiB, 4MiB. ${NAME} and
 // ${NAME:-default} take a value from the environment; a secret may also be file:/path. An unknown key is an error.
@@ -40,7 +43,7 @@ type Config struct {
 	Admin Admin `yaml:"admin"`
 	// Probes and metrics.
 	HTTP HTTP `yaml:"http"`
-	// What a caller, an application or a stranger may use up.
+	// What a peer or a stranger may use up.
 	Limits Limits `yaml:"limits"`
 	// What is logged.
 	Log Log `yaml:"log"`
@@ -73,7 +76,18 @@ type Security struct {
 type Discovery struct {
 	// Any number, also several of one kind. They are merged.
 	Sources []Source `yaml:"sources"`
-	// File that keeps the last good contacts over restarts; a hint only. Empty means none.
+	// How long a source must have withdrawn an address before that counts, and over which a suspicious answer must be
+	// confirmed. Shorter: a hiccup of DNS looks like a departure; longer: the addresses of the dead are tried for longer.
+	Grace time.Duration `yaml:"grace" range:"1s..1h"`
+	// How long changes are gathered before the overlay is told.
+	Debounce time.Duration `yaml:"debounce" range:"0s..10s"`
+	// The most that a node waits before its first contacts, so that a fleet started at once does not dial at once.
+	StartJitter time.Duration `yaml:"start_jitter" range:"0s..1m"`
+	// Most addresses remembered, of all sources together; about 1 KiB each.
+	CandidatesMax int `yaml:"candidates_max" range:"1..1048576"`
+	// Most contacts offered to the overlay at once. Each node has its own order, so together they try all.
+	ContactsMax int `yaml:"contacts_max" range:"1..1048576"`
+	// File that keeps up to 256 last good contacts over a restart, for the day on which no source answers. Empty means none.
 	CacheFile string `yaml:"cache_file" eg:"/var/lib/starling/contacts"`
 }
 
@@ -97,6 +111,25 @@ type API struct {
 	AllowedUIDs []int `yaml:"allowed_uids" eg:"[1000]"`
 	// Group IDs that may connect, beside allowed_uids.
 	AllowedGIDs []int `yaml:"allowed_gids" eg:"[1000]"`
+
+	// Largest payload of a call, an answer or a broadcast. Larger: a few messages fill the queues. The same on all nodes.
+	MessageMax Size `yaml:"message_max" range:"1KiB..4MiB"`
+	// Calls that may be open on this node; the next is refused before anything is sent.
+	CallsMax int `yaml:"calls_max" range:"1..100000"`
+	// And in one application's session.
+	AppCallsMax int `yaml:"app_calls_max" range:"1..100000"`
+	// Casts and unconfirmed abcasts a second, so that one application does not flood the cluster.
+	CastsPerSecond int `yaml:"casts_per_second" range:"1..1000000"`
+	// Applications that may be connected.
+	ApplicationsMax int `yaml:"applications_max" range:"1..10000"`
+	// Requests that one application may work on at once.
+	HandlersMax int `yaml:"handlers_max" range:"1..100000"`
+	// Bytes of requests that may wait for one application; beyond it callers are told overloaded.
+	QueueBytes Size `yaml:"queue_bytes" range:"1MiB..4GiB"`
+	// Bytes of topics' messages that may wait for one application; beyond it they are dropped, and it is told by a gap.
+	EventBytes Size `yaml:"event_bytes" range:"1KiB..4GiB"`
+	// Bytes of replies gathered for one call; a reply beyond it is result_lost.
+	AnswerBytes Size `yaml:"answer_bytes" range:"1MiB..4GiB"`
 }
 
 // Admin is the socket for operators: drain, leave, log level, faults. It is a file of its own, so that an application's
@@ -126,15 +159,19 @@ type Faults struct {
 	Allowed bool `yaml:"allowed"`
 }
 
+// defaultPort is STAR on a telephone's keys, and nobody's at IANA.
+const defaultPort = 7827
+
 // Default is the configuration of somebody who wrote nothing. It lacks what has no default: a cluster and a key.
 func Default() Config {
 	return Config{
-		Listen:    ":7827",
+		Listen:    fmt.Sprintf(":%d", defaultPort),
 		Security:  Security{Identity: "shared"},
+		Discovery: defaultDiscovery,
 		Bootstrap: Bootstrap{Expect: 1, StableFor: time.Second},
 		Overlay:   defaultOverlay,
 		Detection: defaultDetection,
-		API:       API{Socket: "/run/starling/api.sock", Mode: "0666"},
+		API:       defaultAPI,
 		Limits:    defaultLimits,
 		Log:       Log{Level: "info", Format: "text"},
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -57,6 +58,12 @@ func bound(t reflect.Type, text string) int64 {
 			panic(err)
 		}
 		return int64(d)
+	case reflect.TypeFor[int]():
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			panic(err)
+		}
+		return n
 	default:
 		var s Size
 		if err := s.UnmarshalText([]byte(text)); err != nil {

@@ -82,12 +82,12 @@ security:
   key: %s
 
 discovery:
-  # Where some of the others are. Three that are usually there suffice.
-  sources:
-    - kind: static
-      contacts: []
-    # - kind: dns
-    #   names: [cart.shop.svc.cluster.local]
+  # Where some of the others are. Without a source this node waits to be found.
+  sources: []
+  # - kind: static
+  #   contacts: [cart-0.example:7827, cart-1.example:7827]
+  # - kind: dns
+  #   names: [cart.shop.svc.cluster.local]
 `, cluster, key)
 }
 

@@ -18,14 +18,34 @@ type Detection struct {
 	MissedPings int `yaml:"missed_pings" range:"2..20"`
 }
 
-// Limits bound what others can make this node hold. Beyond one, the caller gets a verdict or an error that names it.
+// Limits bound what connections may cost. Each default holds with room for 10,000 members.
 type Limits struct {
-	// Largest payload of a call, an answer or a broadcast.
-	Message Size `yaml:"message" range:"1KiB..64MiB"`
+	// A new connection must have proven its membership within this time.
+	Handshake time.Duration `yaml:"handshake" range:"100ms..1m"`
+	// Connections that may be about to prove it at once; the oldest silent one goes first.
+	Handshakes int `yaml:"handshakes" range:"1..10000"`
+	// Dials at once.
+	Dials int `yaml:"dials" range:"1..10000"`
+	// Connections to members at once, of all kinds; about 60 KiB each.
+	Links int `yaml:"links" range:"8..100000"`
+	// How long one write may block before its link is given up. Shorter: a slow network breaks links; longer: a stopped
+	// peer is noticed late.
+	WriteStall time.Duration `yaml:"write_stall" range:"100ms..1m"`
 }
 
 var (
 	defaultOverlay   = Overlay{Active: 5, Passive: 30}
 	defaultDetection = Detection{PingEvery: time.Second, MissedPings: 3}
-	defaultLimits    = Limits{Message: 4 << 20}
+	defaultLimits    = Limits{Handshake: 5 * time.Second, Handshakes: 128, Dials: 512, Links: 2048, WriteStall: time.Second}
 )
+
+var defaultDiscovery = Discovery{
+	Grace: 30 * time.Second, Debounce: 100 * time.Millisecond, StartJitter: 250 * time.Millisecond,
+	CandidatesMax: 16384, ContactsMax: 1024,
+}
+
+var defaultAPI = API{
+	Socket: "/run/starling/api.sock", Mode: "0666",
+	MessageMax: 4 << 20, CallsMax: 1024, AppCallsMax: 512, CastsPerSecond: 20_000, ApplicationsMax: 256,
+	HandlersMax: 1024, QueueBytes: 32 << 20, EventBytes: 8 << 20, AnswerBytes: 64 << 20,
+}

@@ -79,25 +79,14 @@ func (d *Discovery) validate(v *validation) {
 			v.add(key+".name", "%q is the name of discovery.sources[%d] already: give each its own", s.Label(), first)
 		}
 		names[s.Label()] = i
-		switch o := s.Options.(type) {
-		case *Static:
-			for _, contact := range o.Contacts {
-				v.address(key+".contacts", contact, false)
+		if err := s.Options.Validate(); err != nil {
+			for line := range strings.Lines(err.Error()) {
+				v.add(key, "%s", strings.TrimSpace(line))
 			}
-		case *DNS:
-			if len(o.Names) == 0 {
-				v.add(key+".names", "is empty: which names are to be asked for?")
-			}
-			if o.MinRefresh > o.MaxRefresh {
-				v.add(key+".min_refresh", "%v is more than max_refresh, %v", o.MinRefresh, o.MaxRefresh)
-			}
-		case *File:
-			if o.Path == "" {
-				v.add(key+".path", "is empty: which file?")
-			}
-		default:
-			panic(fmt.Sprintf("config: source of type %T", o))
 		}
+	}
+	if d.ContactsMax > d.CandidatesMax {
+		v.add("discovery.contacts_max", "%d is more than candidates_max, %d", d.ContactsMax, d.CandidatesMax)
 	}
 }
 
