@@ -34,6 +34,7 @@ type SendTo struct {
 	Owner Owner
 	Peer  PeerInfo
 	Msg   Message
+	Fresh bool // over a pooled link even if the peer is a neighbour: its link is doubted
 }
 
 // Owner names the machine that a directed message or a dial belongs to.

@@ -1,0 +1,388 @@
+package wave
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// call is what one node knows of one call: its own run, its part in the wave,
+// who asked it directly and, at the caller, the question.
+type call struct {
+	msg      proto.Call // as it came or was made; Payload is nil while the body is missing
+	deadline time.Time  // the budget's end, here
+	forget   time.Time  // when the entry goes
+	exec     exec
+	part     *part          // nil: reached directly only, so far
+	question *question      // we are the caller
+	askers   []asker        // wait for the result
+	pullers  []proto.LinkID // wait for the body
+	bodyFrom []proto.LinkID // links that may have the body, asked first to last
+	window   *window
+	cut      bool      // the run was told that time is up
+	cutAt    time.Time // the part closes then
+	open     bool      // counts against the caller's bound
+	alarm    alarm
+}
+
+// exec is the run of the local handler.
+type exec struct {
+	state  execState
+	result proto.Result
+}
+
+type execState uint8
+
+const (
+	execNone    execState = iota // not decided yet
+	execBody                     // to be run when its body comes
+	execRunning                  // dispatched
+	execDone                     // has a result
+	execRelay                    // never runs here and says nothing: excluded, or the caller itself unasked
+	execDropped                  // cancelled while running: the result is of no use
+)
+
+// asker is somebody who sent Ask and waits on that link.
+type asker struct{ link proto.LinkID }
+
+func (c *call) dropAsker(id proto.LinkID) {
+	c.askers = slices.DeleteFunc(c.askers, func(a asker) bool { return a.link == id })
+	c.pullers = slices.DeleteFunc(c.pullers, func(l proto.LinkID) bool { return l == id })
+}
+
+// settled: the local run owes nothing to the echo.
+func (e *exec) settled() bool {
+	return e.state == execDone || e.state == execRelay || e.state == execDropped
+}
+
+// whole tells whether the request's body is here.
+func (c *call) whole() bool { return len(c.msg.Request.Payload) >= int(c.msg.Size) }
+
+// admission is what the tables say of a call that came.
+type admission uint8
+
+const (
+	admitNew   admission = iota + 1
+	admitKnown           // in the table
+	admitOld             // seen and forgotten, cancelled unseen, or below the oldest open
+	admitJump            // its number runs too far ahead
+	admitFull            // no room: it will never run here
+)
+
+// admit looks the call up, and makes an entry for a fresh one. It reads the
+// table before any budget: a late copy of a running call must never be refused.
+func (w *Wave) admit(now time.Time, on proto.LinkID, msg proto.Call, out *proto.Out) (*call, admission) {
+	if c := w.calls[msg.ID]; c != nil {
+		return c, admitKnown
+	}
+	win := w.window(msg.ID, msg.Oldest)
+	w.raise(win, msg.Oldest, out)
+	switch {
+	case win.has(msg.ID.Seq):
+		out.Add(proto.Ignored{Why: "call_seen_before", Peer: msg.ID.Caller})
+		return nil, admitOld
+	case win.jumps(msg.ID.Seq):
+		out.Add(proto.Ignored{Why: "call_sequence_jump", Peer: msg.ID.Caller})
+		return nil, admitJump
+	case w.openOf[msg.ID.Caller] >= w.cfg.OpenMax || !w.makeRoom(out):
+		win.mark(msg.ID.Seq) // so that it never runs, whatever copy comes later
+		out.Add(proto.Ignored{Why: "call_table_full", Peer: msg.ID.Caller})
+		return nil, admitFull
+	}
+	msg.Remaining -= w.age(now, on, msg.Stamp)
+	return w.enter(now, win, msg), admitNew
+}
+
+// window is what was seen of a call's caller, made where it is missing.
+func (w *Wave) window(id proto.CallID, oldest uint64) *window {
+	key := windowKey{id.Caller, !id.Target.IsZero()}
+	win := w.windows[key]
+	if win == nil {
+		win = &window{floor: oldest}
+		w.windows[key] = win
+	}
+	return win
+}
+
+// raise tells that a caller has finished with all below oldest: what is kept
+// of those calls is of no use to anybody any more.
+func (w *Wave) raise(win *window, oldest uint64, out *proto.Out) {
+	if oldest <= win.floor {
+		return
+	}
+	win.raise(oldest)
+	for _, c := range slices.Clone(win.calls) {
+		if c.msg.ID.Seq < oldest {
+			w.forgetCall(c, out)
+		}
+	}
+}
+
+// makeRoom drops the oldest finished call when the table is full. The window
+// still knows that it ran.
+func (w *Wave) makeRoom(out *proto.Out) bool {
+	if len(w.calls) < w.cfg.CallsMax {
+		return true
+	}
+	for _, c := range w.order {
+		if !c.open {
+			w.forgetCall(c, out)
+			return true
+		}
+	}
+	return false
+}
+
+// enter puts a call into the table; from now on it counts as seen.
+func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
+	win.mark(msg.ID.Seq)
+	c := &call{msg: msg, deadline: now.Add(min(msg.Remaining, proto.MaxBudget)), open: true}
+	c.forget = c.deadline.Add(w.cfg.Keep)
+	c.alarm = alarm{index: -1, call: c}
+	c.window = win
+	win.calls = append(win.calls, c)
+	w.calls[msg.ID] = c
+	w.order = append(w.order, c)
+	w.openOf[msg.ID.Caller]++
+	return c
+}
+
+// shut stops counting a call as open once it owes nobody anything.
+func (w *Wave) shut(c *call) {
+	if !c.open || !c.exec.settled() || c.part != nil && !c.part.closed {
+		return
+	}
+	c.open = false
+	if w.openOf[c.msg.ID.Caller]--; w.openOf[c.msg.ID.Caller] <= 0 {
+		delete(w.openOf, c.msg.ID.Caller)
+	}
+}
+
+// age is how old a frame is, as far as the two clocks can tell (± RTT/2).
+func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Duration {
+	l := w.link(on)
+	if l == nil || l.rtt == 0 {
+		return 0
+	}
+	return max(0, w.clock(now)-(stamp+l.offset))
+}
+
+// decide starts the local run, or settles without one. Everything that a node
+// refuses is recorded under the call's ID before it is sent, and repeated to
+// every later copy: that makes "executed: no" true.
+func (w *Wave) decide(now time.Time, c *call, out *proto.Out) {
+	if c.exec.state != execNone {
+		return
+	}
+	self := w.members.Self()
+	refuse := func(why string) {
+		w.finish(now, c, proto.Result{
+			Outcome: proto.Rejected, Executed: proto.ExecutedNo, Stage: proto.StageFinished, Reason: why,
+		}, out)
+	}
+	elapsed := c.msg.Elapsed
+	switch {
+	case slices.Contains(c.msg.Excluded, w.self):
+		c.exec.state = execRelay
+	case c.msg.ID.Caller == w.self && (c.question == nil || !c.question.asks(w.self)):
+		c.exec.state = execRelay
+	case !c.msg.Select.Match(self):
+		refuse("not_selected")
+	case w.leaving:
+		refuse("leaving")
+	case self.Draining && !c.msg.Select.Draining:
+		refuse("draining")
+	case !now.Before(c.deadline):
+		refuse("too_late")
+	case c.msg.ID.Caller != w.self && w.born.After(now.Add(-elapsed)):
+		refuse("younger_than_the_call")
+	case !c.whole():
+		c.exec.state = execBody
+	default:
+		w.run(now, c, out)
+	}
+}
+
+// run hands the call up.
+func (w *Wave) run(now time.Time, c *call, out *proto.Out) {
+	if !now.Before(c.deadline) {
+		w.finish(now, c, proto.Result{
+			Outcome: proto.TimedOut, Executed: proto.ExecutedNo, Stage: proto.StageReceived, Reason: "its budget was over before it could start",
+		}, out)
+		return
+	}
+	c.exec.state = execRunning
+	w.stats.Dispatched++
+	out.Add(proto.Dispatch{ID: c.msg.ID, From: c.msg.From, Request: c.msg.Request, Budget: c.deadline.Sub(now)})
+}
+
+// Result is the layer above's answer to a Dispatch.
+func (w *Wave) Result(now time.Time, id proto.CallID, r proto.Result, out *proto.Out) {
+	c := w.calls[id]
+	if c == nil || c.exec.state != execRunning {
+		w.stats.Late++
+		out.Add(proto.Ignored{Why: "late_local_result", Peer: id.Caller})
+		return
+	}
+	w.finish(now, c, r, out)
+}
+
+// finish records the local result and tells everybody who waits for it.
+func (w *Wave) finish(now time.Time, c *call, r proto.Result, out *proto.Out) {
+	r.Size = uint32(len(r.Payload))
+	c.exec = exec{state: execDone, result: r}
+	w.keep(c)
+	for _, a := range c.askers {
+		out.Add(proto.Send{Link: a.link, Msg: proto.Answer{ID: c.msg.ID, Node: w.self, Result: w.nodeResult(c, true)}})
+	}
+	c.askers = nil
+	if c.question != nil {
+		w.verdictOf(now, c.question, *w.nodeResult(c, true), out)
+	} else if c.part != nil && !c.part.closed {
+		c.part.addResult(*w.nodeResult(c, c.part.round == 0))
+	}
+	w.progress(now, c, out)
+}
+
+// nodeResult is this node's own result; a large one without its payload,
+// unless it goes straight to the caller.
+func (w *Wave) nodeResult(c *call, straight bool) *proto.NodeResult {
+	r := c.exec.result
+	if !straight && len(r.Payload) > w.cfg.InlineReply {
+		r.Payload = nil
+	}
+	return &proto.NodeResult{Node: w.self, Incarnation: w.members.Self().Incarnation, Result: r}
+}
+
+// keep holds a result for callers that ask again, within a bound of bytes.
+// What is left of an evicted one is that it ran.
+func (w *Wave) keep(c *call) {
+	w.kept = append(w.kept, c)
+	w.keptBytes += len(c.exec.result.Payload)
+	for w.keptBytes > w.cfg.KeptBytes && len(w.kept) > 1 {
+		old := w.kept[0]
+		w.kept = w.kept[1:]
+		w.keptBytes -= len(old.exec.result.Payload)
+		if old.exec.result.Executed == proto.ExecutedYes {
+			old.exec.result = proto.Result{
+				Outcome: proto.ResultLost, Executed: proto.ExecutedYes, Stage: proto.StageFinished,
+				Reason: "the kept reply was dropped before it was fetched",
+			}
+		} else {
+			old.exec.result.Payload, old.exec.result.Size = nil, 0
+		}
+	}
+}
+
+// progress moves a call on after anything changed, and arms its alarm.
+func (w *Wave) progress(now time.Time, c *call, out *proto.Out) {
+	if w.calls[c.msg.ID] != c {
+		return
+	}
+	if c.part != nil && !c.part.closed {
+		w.progressPart(now, c, out)
+	}
+	w.shut(c)
+	at := earliest(c.forget, c.cutAt)
+	if !c.cut && (c.exec.state == execRunning || c.exec.state == execBody || c.part != nil && !c.part.closed) {
+		at = earliest(at, c.deadline)
+	}
+	if c.part != nil && !c.part.closed {
+		at = earliest(at, c.part.flushAt, c.part.aliveAt, c.part.tookAt, c.part.quietAt)
+	}
+	w.set(&c.alarm, at)
+}
+
+// wakeCall: something of this call has come due.
+func (w *Wave) wakeCall(now time.Time, c *call, out *proto.Out) {
+	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	if due(c.forget) {
+		w.forgetCall(c, out)
+		return
+	}
+	if due(c.cutAt) {
+		c.cutAt = time.Time{}
+		if c.part != nil && !c.part.closed {
+			w.closeLate(now, c, out)
+		}
+	} else if !c.cut && due(c.deadline) {
+		w.endRun(now, c, out)
+	}
+	if c.part != nil && !c.part.closed {
+		w.wakePart(now, c, out)
+	}
+	w.progress(now, c, out)
+}
+
+// endRun ends the local run at the end of the budget. The layer above gets a
+// moment to say whether it had started, then the part closes.
+func (w *Wave) endRun(now time.Time, c *call, out *proto.Out) {
+	c.cut, c.cutAt = true, now.Add(w.cfg.Flush)
+	switch c.exec.state {
+	case execRunning:
+		out.Add(proto.CancelDispatch{ID: c.msg.ID, Why: "deadline"})
+	case execBody:
+		w.finish(now, c, proto.Result{
+			Outcome: proto.TimedOut, Executed: proto.ExecutedNo, Stage: proto.StageReceived, Reason: "its body did not come in time",
+		}, out)
+	}
+}
+
+// receiveCancel: nobody wants the answer any more. It is recorded for calls
+// that were not seen here yet, too.
+func (w *Wave) receiveCancel(now time.Time, m proto.Cancel, out *proto.Out) {
+	c := w.calls[m.ID]
+	if c == nil {
+		if win := w.window(m.ID, m.ID.Seq); !win.jumps(m.ID.Seq) {
+			win.mark(m.ID.Seq)
+		}
+		return
+	}
+	w.cancelCall(now, c, "cancelled", out)
+}
+
+// cancelCall ends a call here and passes the word on to whoever may still work.
+func (w *Wave) cancelCall(now time.Time, c *call, why string, out *proto.Out) {
+	switch c.exec.state {
+	case execRunning:
+		out.Add(proto.CancelDispatch{ID: c.msg.ID, Why: why})
+		c.exec.state = execDropped
+	case execBody, execNone:
+		c.exec.state = execDropped
+	}
+	c.askers, c.pullers = nil, nil
+	if c.part != nil && !c.part.closed {
+		c.part.closed = true
+		for i := range c.part.spokes {
+			if s := &c.part.spokes[i]; s.state != spokeResolved {
+				out.Add(proto.Send{Link: s.link, Msg: proto.Cancel{ID: c.msg.ID}})
+			}
+		}
+	}
+	w.progress(now, c, out)
+}
+
+// forgetCall removes the entry; the window remembers that the call was here.
+func (w *Wave) forgetCall(c *call, out *proto.Out) {
+	if c.exec.state == execRunning {
+		out.Add(proto.CancelDispatch{ID: c.msg.ID, Why: "forgotten"})
+	}
+	w.set(&c.alarm, time.Time{})
+	delete(w.calls, c.msg.ID)
+	c.exec.state = execDropped
+	if c.part != nil {
+		c.part.closed = true
+	}
+	w.shut(c)
+	if i := slices.Index(c.window.calls, c); i >= 0 {
+		c.window.calls = slices.Delete(c.window.calls, i, i+1)
+	}
+	if i := slices.Index(w.order, c); i >= 0 {
+		w.order = slices.Delete(w.order, i, i+1)
+	}
+	if i := slices.Index(w.kept, c); i >= 0 {
+		w.kept = slices.Delete(w.kept, i, i+1)
+		w.keptBytes -= len(c.exec.result.Payload)
+	}
+}

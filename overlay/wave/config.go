@@ -1,0 +1,124 @@
+package wave
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config bounds and paces calls. The zero value is not valid; start from Default.
+type Config struct {
+	// Flush is how long news may wait for more of it before it goes up to the
+	// parent as PART. Longer: fewer frames, slower streams.
+	Flush time.Duration
+	// FlushBytes and FlushResults send a PART at once. Bytes of payload; count.
+	FlushBytes   int
+	FlushResults int
+	// AliveMin and AliveMax pace the empty PART that says "still here": the
+	// first after AliveMin, doubling to AliveMax.
+	AliveMin, AliveMax time.Duration
+	// StarReceipt is when a node that was asked in a star and has no answer yet
+	// sends its receipt. Earlier: one more frame for slower handlers.
+	StarReceipt time.Duration
+	// StarSilence turns a star into a full wave when a neighbour gave no sign.
+	StarSilence time.Duration
+	// OrphanWait is how long a caller that knows of a broken link waits for
+	// orphans before it asks directly.
+	OrphanWait time.Duration
+	// AskPatience is how long a direct ask may stay without a receipt before
+	// another way is tried.
+	AskPatience time.Duration
+	// AskRetry is the pause before the ways to a target are tried once more.
+	AskRetry time.Duration
+	// Helpers is how many neighbours are asked to reach a target, one by one.
+	Helpers int
+	// AsksMax bounds direct asks in flight, per node. More wait.
+	AsksMax int
+	// PullsMax bounds large replies being fetched at once, per call.
+	PullsMax int
+	// InlineRequest is the largest payload (bytes) that a full wave carries in
+	// CALL itself; a larger one is pulled from the parent.
+	InlineRequest int
+	// InlineReply is the largest reply (bytes) that goes up with the echo; a
+	// larger one is fetched by the caller directly.
+	InlineReply int
+	// RelayBytes bounds the replies one relay carries for one call; beyond it
+	// only sizes go up and the caller fetches.
+	RelayBytes int
+	// KeptBytes bounds the replies kept for callers that may ask again. An
+	// evicted one becomes result_lost.
+	KeptBytes int
+	// OpenMax bounds the open calls of one caller, here and as a receiver.
+	OpenMax int
+	// CallsMax bounds the calls in this node's table, of all callers.
+	CallsMax int
+	// DirectMax: so many targets or fewer are asked directly, without a wave.
+	DirectMax int
+	// DownFor is how long a member that is down still counts as asked.
+	DownFor time.Duration
+	// Keep is how long a finished call is kept after its budget.
+	Keep time.Duration
+}
+
+// Default is the configuration of overlay.md's figures.
+func Default() Config {
+	return Config{
+		Flush: 2 * time.Millisecond, FlushBytes: 16 << 10, FlushResults: 64,
+		AliveMin: 25 * time.Millisecond, AliveMax: 250 * time.Millisecond,
+		StarReceipt: 10 * time.Millisecond, StarSilence: 50 * time.Millisecond,
+		OrphanWait:  300 * time.Millisecond,
+		AskPatience: 500 * time.Millisecond, AskRetry: time.Second,
+		Helpers: 3, AsksMax: 256, PullsMax: 32,
+		InlineRequest: 4 << 10, InlineReply: 8 << 10, RelayBytes: 64 << 10,
+		KeptBytes: 64 << 20, OpenMax: 1024, CallsMax: 65536, DirectMax: 8,
+		DownFor: 60 * time.Second, Keep: 5 * time.Second,
+	}
+}
+
+// Validate names the first field that makes no sense.
+func (c Config) Validate() error {
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"flush", c.Flush},
+		{"alive_min", c.AliveMin},
+		{"star_receipt", c.StarReceipt},
+		{"star_silence", c.StarSilence},
+		{"orphan_wait", c.OrphanWait},
+		{"ask_patience", c.AskPatience},
+		{"ask_retry", c.AskRetry},
+		{"down_for", c.DownFor},
+		{"keep", c.Keep},
+	} {
+		if d.v <= 0 {
+			return fmt.Errorf("wave: %s must be positive, not %v", d.name, d.v)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		v    int
+	}{
+		{"flush_bytes", c.FlushBytes},
+		{"flush_results", c.FlushResults},
+		{"asks_max", c.AsksMax},
+		{"pulls_max", c.PullsMax},
+		{"inline_request", c.InlineRequest},
+		{"inline_reply", c.InlineReply},
+		{"relay_bytes", c.RelayBytes},
+		{"kept_bytes", c.KeptBytes},
+		{"open_max", c.OpenMax},
+		{"calls_max", c.CallsMax},
+	} {
+		if n.v <= 0 {
+			return fmt.Errorf("wave: %s must be positive, not %d", n.name, n.v)
+		}
+	}
+	if c.AliveMax < c.AliveMin {
+		return errors.New("wave: alive_max is below alive_min")
+	}
+	if c.StarSilence <= c.StarReceipt {
+		return errors.New("wave: star_silence must be above star_receipt, or every slow handler costs a full wave")
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package wave
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// Members is what the wave reads of the directory.
+type Members interface {
+	Roster() *proto.Roster
+	Self() *proto.Entry
+}
+
+// Wave is the machine: the calls of one node, as caller, relay and target. It
+// belongs to one goroutine.
+type Wave struct {
+	cfg     Config
+	self    peer.ID
+	born    time.Time // calls older than this node are relayed, not run
+	rng     *rand.Rand
+	members Members
+	leaving bool
+
+	links []*link // overlay links that carry calls, in the order they came up
+	peers map[proto.LinkID]proto.PeerInfo
+
+	calls     map[proto.CallID]*call
+	order     []*call         // all of calls, oldest first; done ones are swept
+	openOf    map[peer.ID]int // calls in the table that still owe something, by caller
+	windows   map[windowKey]*window
+	kept      []*call // with a kept result, oldest first
+	keptBytes int
+
+	questions []*question // open or not yet swept, oldest first
+	byRef     map[uint64]*question
+	direct    map[proto.CallID]*target // asks under an ID of their own
+	waveSeq   sequence
+	directSeq map[peer.ID]*sequence
+	helping   []helping // asks made for others, oldest first
+	asks      int       // direct asks in flight
+	waiting   []*target
+
+	alarms alarms
+	stats  Stats
+}
+
+// Stats are counters since the start, for metrics.
+type Stats struct {
+	Waves, Stars, StarsWidened, Directs uint64 // calls begun here, by form
+	Dispatched                          uint64
+	Relayed                             uint64
+	Asks, Helps, Adopts, Pulls          uint64
+	Late                                uint64 // answers after their verdict
+	Open, Kept, KeptBytes               int    // now
+}
+
+type windowKey struct {
+	caller peer.ID
+	direct bool
+}
+
+// link is one overlay link that calls may use.
+type link struct {
+	id       proto.LinkID
+	peer     proto.PeerInfo
+	rtt      time.Duration // 0: not measured yet
+	offset   time.Duration // adds to the peer's clock to give ours; valid with rtt
+	draining bool
+}
+
+// sequence gives out numbers and knows the oldest still open.
+type sequence struct {
+	last uint64
+	open []uint64 // ascending
+}
+
+func (s *sequence) next() uint64 {
+	s.last++
+	s.open = append(s.open, s.last)
+	return s.last
+}
+
+func (s *sequence) close(n uint64) {
+	if i, ok := slices.BinarySearch(s.open, n); ok {
+		s.open = slices.Delete(s.open, i, i+1)
+	}
+}
+
+func (s *sequence) oldest() uint64 {
+	if len(s.open) > 0 {
+		return s.open[0]
+	}
+	return s.last + 1
+}
+
+// New makes the machine of a node that was born now.
+func New(cfg Config, self peer.ID, members Members, rng *rand.Rand, now time.Time) *Wave {
+	return &Wave{
+		cfg: cfg, self: self, born: now, rng: rng, members: members,
+		peers:     map[proto.LinkID]proto.PeerInfo{},
+		calls:     map[proto.CallID]*call{},
+		openOf:    map[peer.ID]int{},
+		windows:   map[windowKey]*window{},
+		byRef:     map[uint64]*question{},
+		direct:    map[proto.CallID]*target{},
+		directSeq: map[peer.ID]*sequence{},
+	}
+}
+
+// Stats copies the counters.
+func (w *Wave) Stats() Stats {
+	s := w.stats
+	s.Open, s.Kept, s.KeptBytes = len(w.byRef), len(w.kept), w.keptBytes
+	return s
+}
+
+// clock is this node's monotonic clock as peers may compare it.
+func (w *Wave) clock(now time.Time) time.Duration { return now.Sub(w.born) }
+
+// NeighborUp: calls that begin from now on use this link.
+func (w *Wave) NeighborUp(_ time.Time, id proto.LinkID, who proto.PeerInfo, _ *proto.Out) {
+	w.links = append(w.links, &link{id: id, peer: who})
+}
+
+// NeighborDraining: nothing new goes over this link.
+func (w *Wave) NeighborDraining(id proto.LinkID) {
+	if l := w.link(id); l != nil {
+		l.draining = true
+	}
+}
+
+// Timing tells the measured round trip and clock offset of a link.
+func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
+	if l := w.link(id); l != nil {
+		l.rtt, l.offset = rtt, offset
+	}
+}
+
+// Leave: from now on nothing is dispatched here any more.
+func (w *Wave) Leave() { w.leaving = true }
+
+func (w *Wave) link(id proto.LinkID) *link {
+	for _, l := range w.links {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+func (w *Wave) linkTo(id peer.ID) *link {
+	for _, l := range w.links {
+		if l.peer.ID == id && !l.draining {
+			return l
+		}
+	}
+	return nil
+}
+
+// LinkDown: a link of any kind is gone. Everything that waited for it is
+// resolved, with testimony, or goes another way.
+func (w *Wave) LinkDown(now time.Time, id proto.LinkID, who peer.ID, out *proto.Out) {
+	w.links = slices.DeleteFunc(w.links, func(l *link) bool { return l.id == id })
+	for _, c := range slices.Clone(w.order) {
+		c.dropAsker(id)
+		if c.part != nil && !c.part.closed {
+			w.partLinkDown(now, c, id, out)
+		}
+	}
+	for _, q := range slices.Clone(w.questions) {
+		w.questionLinkDown(now, q, id, who, out)
+	}
+}
+
+// SendFailed: a message that was to go straight to a node could not; handed
+// says that bytes of it may have left. It also comes when a pooled link breaks
+// over which something was sent that may await an answer.
+func (w *Wave) SendFailed(now time.Time, to peer.ID, msg proto.Message, why proto.DialWhy, handed bool, out *proto.Out) {
+	switch m := msg.(type) {
+	case proto.Ask:
+		w.askFailed(now, m.Call.ID, to, why.String(), handed, out)
+	case proto.Help:
+		w.askFailed(now, m.Ask.Call.ID, m.Target.ID, "helper: "+why.String(), handed, out)
+	case proto.Adopt, proto.StatusAsk, proto.Cancel, proto.Pull:
+		// Best effort: the caller's direct phase or the budget settles it.
+	case proto.Answer, proto.StatusAnswer, proto.Helpless:
+	}
+}
+
+// Receive takes a message of a call from a link of any kind.
+func (w *Wave) Receive(now time.Time, on proto.LinkID, from proto.PeerInfo, msg proto.Message, out *proto.Out) {
+	switch m := msg.(type) {
+	case proto.Call:
+		w.receiveCall(now, on, from, m, out)
+	case proto.Took:
+		w.receiveTook(now, on, m, out)
+	case proto.Seen:
+		w.receiveSeen(now, on, m, out)
+	case proto.Echo:
+		w.receiveEcho(now, on, from, m, out)
+	case proto.Adopt:
+		w.receiveAdopt(now, on, from, m, out)
+	case proto.Cancel:
+		w.receiveCancel(now, m, out)
+	case proto.Pull:
+		w.receivePull(now, on, m, out)
+	case proto.CallBody:
+		w.receiveBody(now, m, out)
+	case proto.Ask:
+		w.receiveAsk(now, on, from, m, out)
+	case proto.Answer:
+		w.receiveAnswer(now, on, from, m, out)
+	case proto.StatusAsk:
+		w.receiveStatusAsk(on, m, out)
+	case proto.StatusAnswer:
+		w.receiveStatusAnswer(now, m, out)
+	case proto.Help:
+		w.receiveHelp(now, on, m, out)
+	case proto.Helpless:
+		w.askFailed(now, m.ID, m.Target, "helper "+from.Name+": "+m.Why.String(), true, out)
+	default:
+		out.Add(proto.Ignored{Why: "wave_not_ours", Peer: from.ID})
+	}
+}
+
+// Deadline is when Wake is wanted next; zero: never.
+func (w *Wave) Deadline() time.Time {
+	if len(w.alarms) == 0 {
+		return time.Time{}
+	}
+	return w.alarms[0].at
+}
+
+// Wake does all that has come due.
+func (w *Wave) Wake(now time.Time, out *proto.Out) {
+	for len(w.alarms) > 0 && !w.alarms[0].at.After(now) {
+		a := heap.Pop(&w.alarms).(*alarm)
+		if a.call != nil {
+			w.wakeCall(now, a.call, out)
+		} else {
+			w.wakeQuestion(now, a.question, out)
+		}
+	}
+}
+
+// alarm is the one pending deadline of a call or a question.
+type alarm struct {
+	at       time.Time
+	index    int // in the heap; -1: not in it
+	call     *call
+	question *question
+}
+
+type alarms []*alarm
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+func (a alarms) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].index, a[j].index = i, j
+}
+func (a *alarms) Push(x any) {
+	x.(*alarm).index = len(*a)
+	*a = append(*a, x.(*alarm))
+}
+
+func (a *alarms) Pop() any {
+	last := len(*a) - 1
+	x := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
+	x.index = -1
+	return x
+}
+
+// set arms, moves or (with zero) disarms an alarm.
+func (w *Wave) set(a *alarm, at time.Time) {
+	switch {
+	case at.IsZero():
+		if a.index >= 0 {
+			heap.Remove(&w.alarms, a.index)
+		}
+	case a.index < 0:
+		a.at = at
+		heap.Push(&w.alarms, a)
+	case !a.at.Equal(at):
+		a.at = at
+		heap.Fix(&w.alarms, a.index)
+	}
+}
+
+// earliest is the first of the times that is set.
+func earliest(times ...time.Time) time.Time {
+	var first time.Time
+	for _, t := range times {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}
