@@ -14,12 +14,12 @@ type Class uint8
 // The classes of errors.
 const (
 	// Unavailable: the source or the way to it is broken. The default.
-	Unavailable Class = iota
-	Auth              // it refused us: credentials or rights
-	NotFound          // what we asked for does not exist
-	Timeout           // it did not answer in time
-	Throttled         // it told us to slow down
-	Misconfigured     // what we were told to ask makes no sense
+	Unavailable   Class = iota
+	Auth                // it refused us: credentials or rights
+	NotFound            // what we asked for does not exist
+	Timeout             // it did not answer in time
+	Throttled           // it told us to slow down
+	Misconfigured       // what we were told to ask makes no sense
 	classes
 )
 

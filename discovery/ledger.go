@@ -23,11 +23,11 @@ const (
 type ledger struct {
 	cfg      Config
 	books    []*book
-	records  map[string]*record             // by candidate key
+	records  map[string]*record              // by candidate key
 	byAddr   map[string]map[*record]struct{} // where a record's addresses lead to it
-	nodes    map[string][]string            // living nodes: addresses they advertise
-	living   map[string][]string            // address: living nodes that advertise it
-	hints    map[string]hint                // address: who answered there
+	nodes    map[string][]string             // living nodes: addresses they advertise
+	living   map[string][]string             // address: living nodes that advertise it
+	hints    map[string]hint                 // address: who answered there
 	isolated bool
 }
 
@@ -38,9 +38,9 @@ type book struct {
 	selfOptional bool
 	cache        bool // what it says is a hint from the past, nobody's word
 
-	failing      time.Time // since when it fails, zero while it does not
-	doubt        doubt
-	selfMissing  time.Time // since when its complete answers lack us
+	failing     time.Time // since when it fails, zero while it does not
+	doubt       doubt
+	selfMissing time.Time // since when its complete answers lack us
 
 	health Health // counters and latest events; the rest is filled on inspection
 }

@@ -33,6 +33,7 @@ type answer struct {
 	glue  map[string][]netip.Addr // of the services' targets
 	ttl   time.Duration           // of the shortest-lived record
 	part  bool                    // there is more that we could not get
+	bare  bool                    // the name exists, without such records
 	size  int                     // bytes
 }
 
@@ -75,10 +76,9 @@ func (m *miekg) ask(ctx context.Context, server, name string, k kind) (answer, e
 		// The library does not do this for us. "the client SHOULD ... retry using
 		// TCP" (RFC 7766, 5). What was cut short is a part, not the answer.
 		whole, tcpErr := m.exchange(ctx, server, q, tcp)
-		if tcpErr == nil {
+		if cut = tcpErr != nil || whole.Rcode != reply.Rcode; !cut {
 			reply = whole
 		}
-		cut = tcpErr != nil
 	}
 	if err != nil {
 		return answer{}, fmt.Errorf("ask %s for %s %s: %w", server, k, name, err)
@@ -150,6 +150,7 @@ func read(reply *dns.Msg, name string, k kind) (answer, error) {
 		return answer{}, discovery.Classed(discovery.Unavailable, "the server refers us to others instead of answering")
 	}
 	if a.empty() {
+		a.bare = reply.Rcode == dns.RcodeSuccess
 		lives = lifetimes{}
 		for _, rr := range reply.Ns {
 			if soa, ok := rr.(*dns.SOA); ok {

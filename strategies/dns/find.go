@@ -69,7 +69,12 @@ func (d *DNS) addresses(ctx context.Context, name string) (answer, error) {
 	}
 	wg.Wait()
 	var both answer
-	for _, a := range answers {
+	for i, a := range answers {
+		if other := answers[len(kinds)-1-i]; a.bare && !other.empty() {
+			// Somebody says that it has no AAAA, and it has an A: that will do,
+			// even if another server is broken.
+			errs[i] = nil
+		}
 		if !both.empty() && a.empty() {
 			continue // that it has no AAAA says nothing on when to ask for A again
 		}
@@ -94,6 +99,7 @@ func (a *answer) join(b answer) {
 	}
 	a.ttl = shorter(a.ttl, b.ttl)
 	a.part = a.part || b.part
+	a.bare = a.bare || b.bare
 	a.size = max(a.size, b.size)
 }
 
