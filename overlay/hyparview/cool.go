@@ -1,0 +1,68 @@
+package hyparview
+
+import (
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// coolMax bounds the peers with a cool-down; the one that ends first goes.
+const coolMax = 1024
+
+// cool says until when a peer is not asked for a place.
+type cool struct {
+	until       time.Time
+	wait        time.Duration // the last one; the next doubles it
+	dead        bool          // it failed or is certified down: hearsay does not bring it back …
+	incarnation uint64        // … unless it tells of a higher incarnation
+}
+
+// coolDown starts or lengthens a peer's cool-down: base at first, then doubling,
+// until it has been left alone for CoolDownMax.
+func (v *Views) coolDown(now time.Time, id peer.ID, base time.Duration, incarnation uint64, dead bool) {
+	if id.IsZero() {
+		return
+	}
+	c, again := v.cooling.Get(id)
+	wait := base
+	if again && now.Sub(c.until) < v.cfg.CoolDownMax {
+		wait = min(max(base, 2*c.wait), v.cfg.CoolDownMax)
+	}
+	if !again && v.cooling.Len() >= coolMax {
+		v.cooling.Delete(v.coolest())
+	}
+	until := now.Add(wait + v.upTo(wait/8)) // or two that evicted each other meet again and again
+	v.cooling.Put(id, cool{until: until, wait: wait, dead: dead, incarnation: max(incarnation, c.incarnation)})
+}
+
+// coolest is the peer whose cool-down ends first.
+func (v *Views) coolest() peer.ID {
+	var first peer.ID
+	var until time.Time
+	for id, c := range v.cooling.All() {
+		if first.IsZero() || c.until.Before(until) {
+			first, until = id, c.until
+		}
+	}
+	return first
+}
+
+// isCooling tells whether a peer must not be asked now.
+func (v *Views) isCooling(now time.Time, id peer.ID) bool {
+	c, ok := v.cooling.Get(id)
+	return ok && now.Before(c.until)
+}
+
+// isDead tells whether hearsay about a peer is not believed now.
+func (v *Views) isDead(now time.Time, info *proto.PeerInfo) bool {
+	c, ok := v.cooling.Get(info.ID)
+	return ok && c.dead && now.Before(c.until) && info.Incarnation <= c.incarnation
+}
+
+// failed takes note that a peer was not there. Failed peers leave the passive
+// view: "dead peers are handed on" otherwise (H6).
+func (v *Views) failed(now time.Time, info proto.PeerInfo) {
+	v.passive.Delete(info.ID)
+	v.coolDown(now, info.ID, v.cfg.CoolDown, info.Incarnation, true)
+}
