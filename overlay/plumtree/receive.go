@@ -1,0 +1,282 @@
+package plumtree
+
+import (
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// gossip takes a broadcast. n is nil if the link is not in the active view.
+func (t *Tree) gossip(now time.Time, link proto.LinkID, n *neighbor, m proto.Gossip, out *proto.Out) (why string) {
+	id := m.ID
+	if id.Stream >= proto.Streams || !sane(proto.Range{Origin: id.Origin, From: id.Seq, To: id.Seq}) || m.Body == nil {
+		return WhyMalformed
+	}
+	if e := t.cache.get(id); e != nil {
+		t.duplicate(now, n, e, out)
+		return WhyDuplicate
+	}
+	if id.Origin == t.self {
+		if id.Seq <= t.streams[id.Stream].own {
+			return WhyOld
+		}
+		return WhyOwn
+	}
+	size := sizeOf(m.Body)
+	if size > t.cfg.BodyMax+overhead {
+		return WhyTooBig
+	}
+	k := key{id.Origin, id.Stream}
+	if mark, known := t.marks.get(k); known && id.Seq <= mark {
+		return WhyOld
+	}
+	w, fresh := t.open(now, k, id.Seq)
+	switch {
+	case w == nil:
+		return WhyWindowsFull
+	case w.done(id.Seq):
+		return WhyOld
+	case !fresh && t.jumps(w, id.Seq):
+		return WhyJump
+	}
+	w.lastAt = now
+	e := &cached{id: id, body: m.Body, size: size, hops: m.Round, at: now, parent: link, best: m.Round, has: []proto.LinkID{link}}
+	t.arrived(now, w, e)
+	t.cache.add(e, &t.cfg)
+	t.heard(now, id)
+	t.forward(now, e, out)
+	t.take(now, w, e, out)
+	t.missBelow(now, w, n, id.Seq)
+	t.reschedule(w)
+	return ""
+}
+
+// arrived ends the wait for a broadcast: those who announced it have it.
+func (t *Tree) arrived(now time.Time, w *window, e *cached) {
+	i, found := w.findWant(e.id.Seq)
+	if !found {
+		return
+	}
+	v := &w.wants[i]
+	for _, link := range v.sources {
+		e.nowHas(link)
+	}
+	if v.asked == e.parent {
+		if n := t.neighbor(v.asked); n != nil {
+			n.answered = now
+		}
+	} else if v.asked != 0 {
+		e.nowHas(v.asked)
+	}
+	t.unwant(w, i)
+}
+
+// missBelow notes what precedes a broadcast that came over n and is not here.
+// Who has one of them has likely those before, so this is an announcement too.
+func (t *Tree) missBelow(now time.Time, w *window, n *neighbor, seq uint64) {
+	from := w.base + 1
+	if !w.openUntil.IsZero() {
+		from = w.first
+	}
+	if n == nil || from >= seq {
+		return
+	}
+	from = max(from, seq-min(seq, missMax))
+	at := now.Add(n.patience(&t.cfg))
+	for s := from; s < seq; s++ {
+		if !w.done(s) && !t.wanted(now, w, s, n, at) {
+			return
+		}
+	}
+}
+
+// missMax is how many numbers below one that came are taken for missing. Who
+// missed more than that has links come up, and hears of them as a range.
+const missMax = 1024
+
+// duplicate handles a copy of what we have: one of two eager links is too many.
+// Only of a recent broadcast, whose parent still pushes to us; else two
+// senders would have a node give up all its eager links, or an answer to a
+// graft that crossed on the way would count. Our own that comes back always is.
+func (t *Tree) duplicate(now time.Time, n *neighbor, e *cached, out *proto.Out) {
+	if n == nil {
+		return
+	}
+	e.nowHas(n.link)
+	if now.Sub(e.at) > t.cfg.RecentFor {
+		return
+	}
+	stream := e.id.Stream
+	if e.parent != 0 {
+		parent := t.neighbor(e.parent)
+		if parent == nil || parent == n || parent.isLazy(stream) {
+			return
+		}
+	}
+	t.prune(now, n, stream, out)
+}
+
+// prune makes a link lazy on both sides; at most once in T1, which is more
+// than those copies need that are already on their way.
+func (t *Tree) prune(now time.Time, n *neighbor, stream uint8, out *proto.Out) {
+	if last := n.pruned[stream]; !last.IsZero() && now.Sub(last) < n.patience(&t.cfg) {
+		return
+	}
+	n.setLazy(stream)
+	n.pruned[stream] = now
+	out.Add(proto.Send{Link: n.link, Msg: proto.Prune{Stream: stream}})
+}
+
+// iHave takes announcements: what we miss is asked for if it does not come by
+// itself, what we have tells about the tree.
+func (t *Tree) iHave(now time.Time, n *neighbor, m proto.IHave, out *proto.Out) (why string) {
+	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
+		return WhyMalformed
+	}
+	left := t.cfg.CacheCount
+	for _, r := range m.Ranges {
+		if !sane(r) {
+			return WhyMalformed
+		}
+		t.othersHave(now, n, m.Stream, r, out)
+		if r.Origin == t.self {
+			continue
+		}
+		if why := t.announced(now, n, key{r.Origin, m.Stream}, r, &left); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// announced notes what we miss of a range. left is how many numbers may still
+// be looked at for this message.
+func (t *Tree) announced(now time.Time, n *neighbor, k key, r proto.Range, left *int) (why string) {
+	if t.windows[k] == nil {
+		mark, known := t.marks.get(k)
+		switch {
+		case known && r.To <= mark:
+			return ""
+		case !known && r.Round == RoundHistory && !t.settled(now):
+			t.marks.set(k, r.To, t.cfg.MarksMax) // "a newcomer starts at the high mark"
+			return ""
+		}
+	}
+	w, fresh := t.open(now, k, r.From)
+	if w == nil {
+		return WhyWindowsFull
+	}
+	if !fresh && t.jumps(w, r.To) {
+		return WhyJump
+	}
+	defer t.reschedule(w)
+	at := now.Add(n.patience(&t.cfg))
+	for s := max(r.From, w.base+1); s <= r.To; s++ {
+		if *left--; *left < 0 {
+			return WhyTooWide
+		}
+		if !w.done(s) && !t.wanted(now, w, s, n, at) {
+			return WhyWantsFull
+		}
+	}
+	return ""
+}
+
+// othersHave notes who has what we have too, and swaps the parent when the
+// announcer has it over a way that is shorter by enough (Plumtree, 3.8).
+func (t *Tree) othersHave(now time.Time, n *neighbor, stream uint8, r proto.Range, out *proto.Out) {
+	from := r.From
+	if r.To-from >= announcedMax {
+		from = r.To - announcedMax + 1
+	}
+	for s := from; s <= r.To; s++ {
+		if e := t.cache.get(proto.MsgID{Origin: r.Origin, Stream: stream, Seq: s}); e != nil {
+			e.nowHas(n.link)
+		}
+	}
+	e := t.cache.get(proto.MsgID{Origin: r.Origin, Stream: stream, Seq: r.To})
+	if e == nil || e.parent == 0 || e.parent == n.link || now.Sub(e.at) > t.cfg.RecentFor {
+		return
+	}
+	parent := t.neighbor(e.parent)
+	if parent == nil || parent.isLazy(stream) || int(e.best)-int(r.Round) < t.swapAt(now, stream) {
+		return
+	}
+	e.parent, e.best = n.link, further(r.Round)
+	n.setEager(stream)
+	out.Add(proto.Send{Link: n.link, Msg: proto.Graft{Stream: stream}})
+	t.prune(now, parent, stream, out)
+}
+
+// announcedMax is how many numbers of a range, from its end, are looked up in
+// the cache: announcements of one moment are few.
+const announcedMax = 64
+
+// grafted answers a request: what the cache has goes out, what it has not, or
+// the asker's budget does not cover, is told as missed so that it asks another.
+func (t *Tree) grafted(now time.Time, n *neighbor, m proto.Graft, out *proto.Out) (why string) {
+	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
+		return WhyMalformed
+	}
+	n.setEager(m.Stream)
+	budget := n.served.has(now, t.cfg.GraftBytes, t.cfg.GraftBurst)
+	left := t.cfg.CacheCount
+	var missed []proto.Range
+	for _, r := range m.Ranges {
+		if !sane(r) {
+			return WhyMalformed
+		}
+		for s := r.From; s <= r.To; s++ {
+			if left--; left < 0 {
+				missed = append(missed, proto.Range{Origin: r.Origin, From: s, To: r.To})
+				break
+			}
+			e := t.cache.get(proto.MsgID{Origin: r.Origin, Stream: m.Stream, Seq: s})
+			switch {
+			case e == nil || budget <= 0:
+				missed = miss(missed, r.Origin, s)
+			case !e.hasIt(n.link): // else it is on its way there
+				t.push(n, e, out)
+				n.served.take(e.size)
+				budget -= float64(e.size)
+			}
+		}
+	}
+	for len(missed) > 0 {
+		k := min(len(missed), proto.MaxRanges)
+		out.Add(proto.Send{Link: n.link, Msg: proto.GraftMiss{Stream: m.Stream, Ranges: missed[:k:k]}})
+		missed = missed[k:]
+	}
+	return ""
+}
+
+// miss adds one number to what is missed.
+func miss(list []proto.Range, origin peer.ID, seq uint64) []proto.Range {
+	if i := len(list) - 1; i >= 0 && list[i].Origin == origin && list[i].To+1 == seq {
+		list[i].To = seq
+		return list
+	}
+	return append(list, proto.Range{Origin: origin, From: seq, To: seq})
+}
+
+// graftMissed asks the next announcers of what n could not give.
+func (t *Tree) graftMissed(now time.Time, n *neighbor, m proto.GraftMiss) (why string) {
+	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
+		return WhyMalformed
+	}
+	for _, r := range m.Ranges {
+		w := t.windows[key{r.Origin, m.Stream}]
+		if w == nil || len(w.wants) == 0 {
+			continue
+		}
+		i, _ := w.findWant(r.From)
+		for ; i < len(w.wants) && w.wants[i].seq <= r.To; i++ {
+			if w.wants[i].asked == n.link {
+				t.askNext(now, w, &w.wants[i])
+			}
+		}
+		t.reschedule(w)
+	}
+	return ""
+}

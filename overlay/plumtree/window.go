@@ -1,0 +1,290 @@
+package plumtree
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// key names a sequence of broadcasts: one origin in one stream.
+type key struct {
+	origin peer.ID
+	stream uint8
+}
+
+// window knows which broadcasts of one origin in one stream were dealt with.
+// Everything up to base was: delivered, told as a gap, or said before our time.
+// What comes below it is dropped, so nothing is ever delivered twice (P2).
+type window struct {
+	key
+	base  uint64
+	ahead []ahead // received above base, ascending; all but the directory's wait there for order
+	bytes int     // of the bodies that wait
+
+	// While openUntil is set we do not know where the sequence began for us: a
+	// node that has been here for long heard its first word from this origin,
+	// and it was not number 1. Earlier ones may be on their way, or were said
+	// before we came. Nothing is delivered until then; first is the lowest
+	// number heard of.
+	openUntil time.Time
+	first     uint64
+
+	top    uint64    // the origin said that it came so far
+	lostAt time.Time // when to give up what is missing up to top
+
+	wants   []want    // announced and not here, ascending
+	wantsAt time.Time // none of their timers is earlier
+
+	lastAt   time.Time // of the last broadcast
+	lastSeq  uint64    // highest LAST passed on, to pass each on once
+	lastTime uint8
+
+	next  time.Time // earliest of all its timers
+	place int       // in Tree.due
+}
+
+// ahead is a broadcast received before one that precedes it.
+type ahead struct {
+	seq   uint64
+	body  proto.Body // nil: delivered already
+	size  int
+	hops  uint16
+	until time.Time // when the wait for what precedes it ends
+}
+
+func (w *window) findAhead(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(w.ahead, seq, func(a ahead, seq uint64) int { return cmp.Compare(a.seq, seq) })
+}
+
+// done tells whether a number was dealt with or is here already.
+func (w *window) done(seq uint64) bool {
+	if seq <= w.base {
+		return true
+	}
+	_, here := w.findAhead(seq)
+	return here
+}
+
+func (w *window) ordered() bool { return w.stream != proto.DirStream }
+
+// open returns the window of k for news of seq, making it if need be; fresh
+// tells that it was. It returns nil if there is no room.
+func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
+	if w := t.windows[k]; w != nil {
+		if w.first > seq {
+			w.first = seq
+		}
+		return w, false
+	}
+	if len(t.windows) >= t.cfg.WindowsMax {
+		oldest := t.due[0]
+		if !oldest.idle() {
+			return nil, false
+		}
+		t.finish(oldest)
+	}
+	w = &window{key: k, first: seq, lastAt: now, place: -1}
+	mark, known := t.marks.get(k)
+	switch {
+	case known:
+		w.base = mark
+	case !t.settled(now):
+		w.base = seq - 1
+	case seq > 1:
+		w.openUntil = now.Add(t.wait(w))
+	}
+	t.windows[k] = w
+	t.reschedule(w)
+	return w, true
+}
+
+// settled tells that we have been here long enough to have missed what we do
+// not know; before, it is history.
+func (t *Tree) settled(now time.Time) bool {
+	return !t.firstUp.IsZero() && now.Sub(t.firstUp) >= t.cfg.SettleFor
+}
+
+// jumps tells whether a number is too far ahead to be believed.
+func (t *Tree) jumps(w *window, seq uint64) bool {
+	return w.openUntil.IsZero() && seq > w.base && seq-w.base > t.cfg.JumpMax
+}
+
+// wait is how long a broadcast waits for those before it: T1 + T2 of the
+// slowest link. In the directory's stream nothing waits, and the time only
+// says how long a hole stays open.
+func (t *Tree) wait(w *window) time.Duration {
+	if !w.ordered() {
+		return t.cfg.LostAfter
+	}
+	t1 := t.cfg.GraftAfter
+	for _, n := range t.neighbors {
+		t1 = max(t1, n.patience(&t.cfg))
+	}
+	return t1 + t1/2
+}
+
+// take puts a broadcast that is new into its window, and delivers what can be.
+func (t *Tree) take(now time.Time, w *window, e *cached, out *proto.Out) {
+	a := ahead{seq: e.id.Seq, body: e.body, size: e.size, hops: e.hops, until: now.Add(t.wait(w))}
+	if !w.ordered() {
+		t.deliver(w, a, out)
+		a.body, a.size = nil, 0
+	}
+	i, _ := w.findAhead(a.seq)
+	w.ahead = slices.Insert(w.ahead, i, a)
+	w.bytes += a.size
+	t.waiting += a.size
+	t.advance(w, out)
+	for len(w.ahead) > t.cfg.OrderCount || w.bytes > t.cfg.OrderBytes && len(w.ahead) > 1 || t.waiting > t.cfg.OrderTotal && len(w.ahead) > 0 {
+		t.skip(w, out)
+	}
+}
+
+// advance delivers what follows base without a hole.
+func (t *Tree) advance(w *window, out *proto.Out) {
+	if len(w.ahead) > 0 && w.ahead[0].seq == w.base+1 {
+		w.openUntil = time.Time{} // number 1 is here: now we know where it began
+	}
+	for len(w.ahead) > 0 && w.ahead[0].seq == w.base+1 {
+		a := w.ahead[0]
+		w.ahead[0] = ahead{}
+		w.ahead = w.ahead[1:]
+		w.bytes -= a.size
+		t.waiting -= a.size
+		w.base = a.seq
+		if a.body != nil {
+			t.deliver(w, a, out)
+		}
+	}
+	if len(w.ahead) == 0 {
+		w.ahead = nil
+	}
+	if w.top <= w.base {
+		w.lostAt = time.Time{}
+	}
+	t.unwantUpTo(w, w.base)
+}
+
+func (t *Tree) deliver(w *window, a ahead, out *proto.Out) {
+	out.Add(proto.DeliverBody{ID: proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: a.seq}, Body: a.body, Hops: a.hops})
+}
+
+// skip gives up what is missing before the first that is here: the
+// application hears of it, in place. What comes later all the same is dropped.
+func (t *Tree) skip(w *window, out *proto.Out) {
+	mustHold(len(w.ahead) > 0, "nothing to skip to")
+	t.startAt(w)
+	t.giveUpTo(w, w.ahead[0].seq-1, out)
+	t.advance(w, out)
+}
+
+// startAt ends the time in which we did not know where the sequence began for us.
+func (t *Tree) startAt(w *window) {
+	if !w.openUntil.IsZero() {
+		w.openUntil = time.Time{}
+		w.base = w.first - 1
+	}
+}
+
+// giveUpTo moves base over what is missing up to seq, and says so.
+func (t *Tree) giveUpTo(w *window, seq uint64, out *proto.Out) {
+	if seq <= w.base {
+		return
+	}
+	if w.ordered() {
+		out.Add(proto.Gap{Origin: w.origin, Stream: w.stream, Count: seq - w.base})
+	}
+	w.base = seq
+	t.unwantUpTo(w, seq)
+}
+
+// idle tells that a window only waits for its end.
+func (w *window) idle() bool {
+	return len(w.ahead) == 0 && len(w.wants) == 0 && w.openUntil.IsZero() && w.lostAt.IsZero()
+}
+
+// wake does what is due in a window.
+func (t *Tree) wake(now time.Time, w *window, out *proto.Out) {
+	t.fireWants(now, w)
+	if !w.openUntil.IsZero() && !now.Before(w.openUntil) {
+		t.startAt(w)
+		t.advance(w, out)
+	}
+	for w.openUntil.IsZero() && due(now, w.patienceEnds()) {
+		t.skip(w, out)
+	}
+	if due(now, w.lostAt) {
+		w.lostAt = time.Time{}
+		if len(w.ahead) > 0 { // they have timers of their own, and go first
+			w.lostAt = now.Add(t.cfg.LostAfter)
+		} else {
+			t.startAt(w)
+			t.giveUpTo(w, w.top, out)
+		}
+	}
+	if w.idle() && !now.Before(w.lastAt.Add(t.cfg.WindowFor)) {
+		t.finish(w)
+		return
+	}
+	t.reschedule(w)
+}
+
+// patienceEnds is when the first of those that wait has waited enough.
+func (w *window) patienceEnds() time.Time {
+	var ends time.Time
+	for i := range w.ahead {
+		ends = earlier(ends, w.ahead[i].until)
+	}
+	return ends
+}
+
+// deadline is the earliest of a window's timers.
+func (t *Tree) deadline(w *window) time.Time {
+	next := w.openUntil
+	if next.IsZero() {
+		next = w.patienceEnds()
+	}
+	next = earlier(next, w.lostAt)
+	if len(w.wants) > 0 {
+		next = earlier(next, w.wantsAt)
+	}
+	if w.idle() {
+		next = w.lastAt.Add(t.cfg.WindowFor)
+	}
+	mustHold(!next.IsZero(), "a window without a timer")
+	return next
+}
+
+// finish ends a window; its high mark remains.
+func (t *Tree) finish(w *window) {
+	mustHold(w.idle(), "a window ended with work left")
+	t.marks.set(w.key, w.base, t.cfg.MarksMax)
+	delete(t.windows, w.key)
+	t.unschedule(w)
+}
+
+// marks remembers how far sequences had come whose windows ended, the latest
+// of them: so that an origin that speaks again goes on where it stopped.
+type marks struct {
+	base  map[key]uint64
+	queue []key // in the order they came
+}
+
+func (m *marks) get(k key) (uint64, bool) {
+	base, ok := m.base[k]
+	return base, ok
+}
+
+func (m *marks) set(k key, base uint64, most int) {
+	if _, known := m.base[k]; !known {
+		m.queue = append(m.queue, k)
+	}
+	m.base[k] = max(base, m.base[k])
+	for len(m.queue) > most {
+		delete(m.base, m.queue[0])
+		m.queue = m.queue[1:]
+	}
+}
