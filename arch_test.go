@@ -20,7 +20,8 @@ import (
 
 const module = "github.com/starlingmesh/starling"
 
-// packageMax is how many lines of hand-written code, tests aside, a package may have before a reader loses the thread.
+// packageMax is how many lines of hand-written code, tests, comments and blank lines aside, a package may have before a
+// reader loses the thread.
 const packageMax = 2000
 
 // ours says who may import which of our own packages. Every package must have a row: a new one is a decision.
@@ -46,6 +47,8 @@ var ours = map[string][]string{
 	"rpc/client":              {"rpc/starling/v1"},
 	"cmd/starling":            {"*"},
 	"cmd/starling/config":     {"*"},
+	"cmd/starling/term":       {},
+	"cmd/starling/ask":        {"cmd/starling/term", "rpc", "rpc/client", "rpc/starling/v1"},
 	"cmd/starling/flock":      {"rpc/client", "rpc/starling/v1"},
 }
 
@@ -180,13 +183,24 @@ func sources(t *testing.T) []source {
 		}
 		all = append(all, source{
 			path: name, pkg: filepath.ToSlash(filepath.Dir(name)), test: strings.HasSuffix(name, "_test.go"),
-			generated: ast.IsGenerated(f), lines: strings.Count(string(text), "\n"), ast: f,
+			generated: ast.IsGenerated(f), lines: codeLines(string(text)), ast: f,
 		})
 	})
 	if len(all) < 2 {
 		t.Fatal("found no source: is the test run in the module's root?")
 	}
 	return all
+}
+
+// codeLines does not count what helps the reader.
+func codeLines(text string) int {
+	n := 0
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+			n++
+		}
+	}
+	return n
 }
 
 var fset = token.NewFileSet()

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/starlingmesh/starling/cmd/starling/config"
+	"github.com/starlingmesh/starling/cmd/starling/term"
 )
 
 func newConfig() *cobra.Command {
@@ -41,7 +42,7 @@ func newConfigValidate() *cobra.Command {
 func loadConfig(file string) (config.Config, error) {
 	cfg, err := config.Load(file)
 	if config.IsProblem(err) {
-		return cfg, exit{exitUsage, err}
+		return cfg, term.Exit{Code: term.Usage, Err: err}
 	}
 	return cfg, err
 }
@@ -66,7 +67,7 @@ func newConfigExplain() *cobra.Command {
 			}
 			k, err := config.Explain(args[0])
 			if err != nil {
-				return exit{exitUsage, err}
+				return term.Exit{Code: term.Usage, Err: err}
 			}
 			explain(c.OutOrStdout(), k)
 			return nil
@@ -91,11 +92,11 @@ func explain(w io.Writer, k config.Key) {
 }
 
 func listKeys(w io.Writer, keys []config.Key) {
-	t := newTable("key", "default", "allowed")
+	t := term.NewTable("key", "default", "allowed")
 	for _, k := range keys {
-		t.row(k.Path, k.Default, k.Allowed())
+		t.Row(k.Path, k.Default, k.Allowed())
 	}
-	t.write(w)
+	t.Write(w)
 }
 
 func newConfigSchema() *cobra.Command {

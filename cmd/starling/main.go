@@ -10,17 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-)
 
-// Exit codes, so that scripts can tell what happened without reading.
-const (
-	exitOK       = 0
-	exitError    = 1
-	exitUsage    = 2 // the command line or the configuration makes no sense
-	exitPartial  = 3 // some nodes did not reply
-	exitFailed   = 4 // no node replied
-	exitNoAgent  = 5 // there is no sidecar to talk to
-	exitFindings = 6 // check found something
+	"github.com/starlingmesh/starling/cmd/starling/term"
 )
 
 func main() {
@@ -39,39 +30,20 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	var end exit
+	var end term.Exit
 	switch {
 	case err == nil:
-		return exitOK
+		return term.OK
 	case errors.As(err, &end):
-		if end.err != nil {
-			fmt.Fprintf(stderr, "starling: %v\n", end.err)
+		if end.Err != nil {
+			fmt.Fprintf(stderr, "starling: %v\n", end.Err)
 		}
-		return end.code
+		return end.Code
 	case !ran: // cobra's own word: an unknown command or flag, a missing argument
 		fmt.Fprintf(stderr, "starling: %v\nTry `%s --help`.\n", err, cmd.CommandPath())
-		return exitUsage
+		return term.Usage
 	default:
 		fmt.Fprintf(stderr, "starling: %v\n", err)
-		return exitError
+		return term.Error
 	}
-}
-
-// An exit ends the command with a code of its own; without an error it has said all it had to say.
-type exit struct {
-	code int
-	err  error
-}
-
-func (e exit) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e exit) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error {
-	return exit{exitUsage, fmt.Errorf(format, args...)}
 }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"slices"
-
 	"github.com/spf13/cobra"
+
+	"github.com/starlingmesh/starling/cmd/starling/ask"
 )
 
 // newRoot is the tree of commands. ran is set as soon as a command line was understood.
@@ -36,7 +36,10 @@ Exit codes: 0 good, 1 error, 2 usage, 3 some nodes failed, 4 all failed, 5 no ag
 			root.AddCommand(c)
 		}
 	}
-	add(groupSetUp, newConfig(), newKeygen(), newVersion())
+	add(groupRun, ask.Handle())
+	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version()), ask.Ping())
+	add(groupAsk, ask.Call(), ask.Multicall(), ask.Cast(), ask.Abcast())
+	add(groupSetUp, newConfig(), newKeygen(), ask.Errors(), ask.Fault(), newVersion())
 	root.SetHelpCommandGroupID(groupSetUp)
 	root.SetCompletionCommandGroupID(groupSetUp)
 	return root
@@ -48,21 +51,3 @@ const (
 	groupAsk   = "ask"
 	groupSetUp = "setup"
 )
-
-// outputFlag gives a command -o and checks it.
-func outputFlag(c *cobra.Command) *string {
-	formats := []string{"table", "json"}
-	o := c.Flags().StringP("output", "o", "table", "table for people, json for scripts")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	before := c.PreRunE
-	c.PreRunE = func(c *cobra.Command, args []string) error {
-		if !slices.Contains(formats, *o) {
-			return usagef("-o %s: there are table and json", *o)
-		}
-		if before != nil {
-			return before(c, args)
-		}
-		return nil
-	}
-	return o
-}

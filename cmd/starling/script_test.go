@@ -40,8 +40,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func exitCode(err error) string {
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return strconv.Itoa(failed.ExitCode())
 	}
 	return err.Error()

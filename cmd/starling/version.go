@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/starlingmesh/starling/cmd/starling/term"
 )
 
 func newVersion() *cobra.Command {
@@ -14,10 +16,10 @@ func newVersion() *cobra.Command {
 		Short: "Which Starling this is",
 		Args:  cobra.NoArgs,
 	}
-	output := outputFlag(c)
+	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if *output == "json" {
-			return writeJSON(c.OutOrStdout(), "version", map[string]string{"version": version(), "go": runtime.Version()})
+			return term.WriteJSON(c.OutOrStdout(), "version", map[string]string{"version": version(), "go": runtime.Version()})
 		}
 		fmt.Fprintf(c.OutOrStdout(), "starling %s (%s)\n", version(), runtime.Version())
 		return nil

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/starlingmesh/starling/cmd/starling/term"
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
@@ -120,7 +121,8 @@ func (a asking) payload(stdin io.Reader, args []string) (client.Payload, error) 
 // payloadHelp is the same for all commands that take one.
 const payloadHelp = "\n\nPAYLOAD is text, @FILE, or @- for standard input."
 
-func newMulticall() *cobra.Command {
+// Multicall is `starling multicall`.
+func Multicall() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "multicall METHOD [PAYLOAD]",
 		Short: "Ask every member; one verdict for each",
@@ -133,7 +135,7 @@ func newMulticall() *cobra.Command {
 	a.targets = targetFlags(c)
 	replies := c.Flags().Int("min-replies", 0, "be content with so many (0: wait for all)")
 	stream := c.Flags().Bool("stream", false, "print each verdict when it comes")
-	output := outputFlag(c)
+	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		p, err := a.payload(c.InOrStdin(), args[1:])
 		if err != nil {
@@ -175,7 +177,8 @@ func streamVerdicts(ctx context.Context, w io.Writer, format string, sidecar *cl
 	return verdictCode(&a)
 }
 
-func newCall() *cobra.Command {
+// Call is `starling call`.
+func Call() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "call NODE METHOD [PAYLOAD]",
 		Short:   "Ask one member",
@@ -186,7 +189,7 @@ func newCall() *cobra.Command {
 	a := askFlags(c)
 	key := c.Flags().String("key", "", "ask the member that owns this key, in place of NODE")
 	group := c.Flags().String("group", "", "with --key: among the members of this group")
-	output := outputFlag(c)
+	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		node, rest, err := oneTarget(args, *key)
 		if err != nil {
@@ -215,12 +218,12 @@ func newCall() *cobra.Command {
 func oneTarget(args []string, key string) (node string, rest []string, err error) {
 	if key != "" {
 		if len(args) > 2 {
-			return "", nil, usagef("--key takes the place of NODE: give METHOD [PAYLOAD]")
+			return "", nil, term.Usagef("--key takes the place of NODE: give METHOD [PAYLOAD]")
 		}
 		return "", args, nil
 	}
 	if len(args) < 2 {
-		return "", nil, usagef("want NODE METHOD [PAYLOAD]")
+		return "", nil, term.Usagef("want NODE METHOD [PAYLOAD]")
 	}
 	return args[0], args[1:], nil
 }
@@ -230,20 +233,20 @@ func printOne(w io.Writer, format string, v client.NodeVerdict) error {
 	code := verdictCode(&client.Answer{Verdicts: []client.NodeVerdict{v}})
 	switch {
 	case format == "json":
-		if err := writeJSON(w, "verdict", verdictForScripts(v)); err != nil {
+		if err := term.WriteJSON(w, "verdict", verdictForScripts(v)); err != nil {
 			return err
 		}
 	case v.OK():
 		if _, err := w.Write(v.Payload.Data); err != nil {
 			return err
 		}
-		if isTerminal(w) && !strings.HasSuffix(string(v.Payload.Data), "\n") {
+		if term.IsTerminal(w) && !strings.HasSuffix(string(v.Payload.Data), "\n") {
 			fmt.Fprintln(w)
 		}
 	default:
 		t := verdictTable()
 		verdictRow(t, v)
-		t.write(w)
+		t.Write(w)
 	}
 	return code
 }

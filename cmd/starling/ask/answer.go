@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"encoding/json"
@@ -9,13 +9,14 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/starlingmesh/starling/cmd/starling/term"
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
 // printAnswer shows one verdict per node and returns the exit code as an error.
 func printAnswer(w io.Writer, format string, a *client.Answer) error {
 	if format == "json" {
-		if err := writeJSON(w, "answer", answerForScripts(a)); err != nil {
+		if err := term.WriteJSON(w, "answer", answerForScripts(a)); err != nil {
 			return err
 		}
 		return verdictCode(a)
@@ -28,26 +29,28 @@ func printAnswer(w io.Writer, format string, a *client.Answer) error {
 		v.Extra = true
 		verdictRow(t, v)
 	}
-	t.write(w)
+	t.Write(w)
 	fmt.Fprintf(w, "\n%s\n", summary(a))
 	return verdictCode(a)
 }
 
-func verdictTable() *table { return newTable("node", "verdict", "executed", "stage", "time", "answer") }
-
-func verdictRow(t *table, v client.NodeVerdict) {
-	t.row(v.Name, cell{string(v.Verdict), verdictColour(v)}, string(v.Executed), string(v.Stage), shortTime(v.Elapsed), gist(v))
+func verdictTable() *term.Table {
+	return term.NewTable("node", "verdict", "executed", "stage", "time", "answer")
 }
 
-// verdictColour: green did it, red did not, yellow nobody knows.
-func verdictColour(v client.NodeVerdict) colour {
+func verdictRow(t *term.Table, v client.NodeVerdict) {
+	t.Row(v.Name, term.Paint(string(v.Verdict), verdictColour(v)), string(v.Executed), string(v.Stage), shortTime(v.Elapsed), gist(v))
+}
+
+// verdictColour: green did it, term.Red did not, term.Yellow nobody knows.
+func verdictColour(v client.NodeVerdict) term.Colour {
 	switch {
 	case v.OK():
-		return green
+		return term.Green
 	case v.Executed == client.Maybe:
-		return yellow
+		return term.Yellow
 	default:
-		return red
+		return term.Red
 	}
 }
 
@@ -96,13 +99,13 @@ func verdictCode(a *client.Answer) error {
 	failed := len(a.Failed())
 	switch {
 	case len(a.Verdicts) == 0:
-		return exit{exitFailed, fmt.Errorf("nobody was asked: no member is selected")}
+		return term.Exit{Code: term.Failed, Err: fmt.Errorf("nobody was asked: no member is selected")}
 	case failed == 0:
 		return nil
 	case failed == len(a.Verdicts):
-		return exit{code: exitFailed}
+		return term.Exit{Code: term.Failed}
 	default:
-		return exit{code: exitPartial}
+		return term.Exit{Code: term.Partial}
 	}
 }
 

@@ -1,4 +1,6 @@
-package main
+// Package ask holds the commands that talk to a running sidecar over its unix socket: who is there, ask them, tell them,
+// serve them, disturb them. It starts no sidecar and knows none of the packages that one is made of.
+package ask
 
 import (
 	"context"
@@ -10,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"github.com/starlingmesh/starling/cmd/starling/term"
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
@@ -37,15 +41,21 @@ func dial(ctx context.Context, socket, name string) (*client.Client, error) {
 func noAgent(err error) error {
 	var paths *client.PathError
 	var refused *client.Error
+	code := status.Code(err)
 	switch {
 	case errors.As(err, &paths):
-		return exit{exitNoAgent, paths}
-	case errors.As(err, &refused) && refused.Code == codes.Unavailable:
-		return exit{exitNoAgent, err}
-	case errors.As(err, &refused) && refused.Code == codes.InvalidArgument:
-		return exit{exitUsage, err}
+		return term.Exit{Code: term.NoAgent, Err: paths}
+	case errors.As(err, &refused):
+		code = refused.Code
 	}
-	return err
+	switch code {
+	case codes.Unavailable:
+		return term.Exit{Code: term.NoAgent, Err: err}
+	case codes.InvalidArgument:
+		return term.Exit{Code: term.Usage, Err: err}
+	default:
+		return err
+	}
 }
 
 // withClient is the frame of every command that talks to the sidecar.
@@ -75,7 +85,7 @@ func adminSocket(ctx context.Context, flag, socket string) (string, error) {
 	}
 	admin := filepath.Join(filepath.Dir(found), "admin.sock")
 	if _, err := os.Stat(admin); err != nil {
-		return "", exit{exitNoAgent, fmt.Errorf("look for the operators' socket: %w; name it by --admin-socket or %s", err, envAdminSocket)}
+		return "", term.Exit{Code: term.NoAgent, Err: fmt.Errorf("look for the operators' socket: %w; name it by --admin-socket or %s", err, envAdminSocket)}
 	}
 	return admin, nil
 }

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"context"
@@ -6,10 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/starlingmesh/starling/cmd/starling/term"
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
-func newCast() *cobra.Command {
+// Cast is `starling cast`.
+func Cast() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "cast NODE METHOD [PAYLOAD]",
 		Short:   "Tell one member, without waiting",
@@ -40,7 +42,8 @@ func newCast() *cobra.Command {
 	return c
 }
 
-func newAbcast() *cobra.Command {
+// Abcast is `starling abcast`.
+func Abcast() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "abcast METHOD [PAYLOAD]",
 		Short: "Tell every member",
@@ -53,11 +56,11 @@ it, one verdict per member says how far it came.` + payloadHelp,
 	a.targets = targetFlags(c)
 	topic := c.Flags().String("topic", "", "publish to a topic's subscribers, in place of METHOD")
 	confirm := c.Flags().String("confirm", "none", "wait for none, node or handler")
-	output := outputFlag(c)
+	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *topic == "" {
 			if len(args) == 0 {
-				return usagef("want METHOD [PAYLOAD], or --topic TOPIC [PAYLOAD]")
+				return term.Usagef("want METHOD [PAYLOAD], or --topic TOPIC [PAYLOAD]")
 			}
 		} else {
 			args = append([]string{*topic}, args...)
@@ -97,14 +100,14 @@ func confirmation(opts []client.CallOption, confirm string) ([]client.CallOption
 	case "handler":
 		return append(opts, client.ConfirmHandler()), nil
 	default:
-		return nil, usagef("--confirm %s: there are none, node and handler", confirm)
+		return nil, term.Usagef("--confirm %s: there are none, node and handler", confirm)
 	}
 }
 
 // accepted is all that can be said of an abcast that nobody confirms.
 func accepted(c *cobra.Command, format string, a *client.Answer) error {
 	if format == "json" {
-		return writeJSON(c.OutOrStdout(), "answer", answerForScripts(a))
+		return term.WriteJSON(c.OutOrStdout(), "answer", answerForScripts(a))
 	}
 	fmt.Fprintf(c.OutOrStdout(), "accepted here, for %d members\n", a.Snapshot.Size)
 	return nil
