@@ -67,85 +67,64 @@ func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
 	spread(order)
 
 	var contacts []Contact
-	taken := map[string]int{} // address or node to index in contacts
+	byAddr, byNode := map[string]int{}, map[string]int{} // index in contacts
 	for _, o := range order {
-		node := l.nodeOf(o.rec, now)
-		at, same := findTaken(taken, o.rec, node)
+		r, node := o.rec, l.nodeOf(o.rec, now)
+		addrs := slices.DeleteFunc(r.addrs(), func(a string) bool { _, taken := byAddr[a]; return taken })
+		at, sameNode := byNode[node]
 		switch {
-		case same && node != "" && contacts[at].Node == node:
-			// Two candidates, one node: that is the same peer. An address alone
-			// does not prove it, so then the later one stands back.
-			contacts[at].Addrs = addMissing(contacts[at].Addrs, o.rec.addrs(), taken)
-			contacts[at].Vouched = contacts[at].Vouched || l.vouched(o.rec)
-			fallthrough
-		case same:
-			verdicts[o.rec.key] = verdict{UseDuplicate, fmt.Sprintf("is the same as %s", contacts[at].Key)}
+		case sameNode && len(contacts[at].Addrs)+len(addrs) <= addrsMax:
+			c := &contacts[at]
+			c.Addrs = append(c.Addrs, addrs...)
+			c.Vouched = c.Vouched || l.vouched(r)
+			verdicts[r.key] = verdict{UseDuplicate, fmt.Sprintf("is the same node as %s", c.Key)}
+		case len(addrs) == 0:
+			// The same address is no proof of the same peer, so nothing is merged;
+			// but nobody needs to dial it twice.
+			same := contacts[byAddr[r.addrs()[0]]].Key
+			verdicts[r.key] = verdict{UseDuplicate, fmt.Sprintf("%s has the same address", same)}
 		case len(contacts) >= l.cfg.ContactsMax:
-			verdicts[o.rec.key] = verdict{UseCrowded, fmt.Sprintf("%d contacts stand before it (contacts_max)", len(contacts))}
+			verdicts[r.key] = verdict{UseCrowded, fmt.Sprintf("%d contacts stand before it (contacts_max)", len(contacts))}
 			continue
 		default:
 			at = len(contacts)
-			contacts = append(contacts, l.contact(o, node, now))
+			contacts = append(contacts, l.contact(r, addrs, node, now))
+			if node != "" {
+				byNode[node] = at
+			}
 		}
-		for _, a := range contacts[at].Addrs {
-			taken["addr "+a] = at
-		}
-		if node != "" {
-			taken["node "+node] = at
-		}
-	}
-	return l.addFormer(contacts, taken), verdicts
-}
-
-func findTaken(taken map[string]int, r *record, node string) (int, bool) {
-	if at, ok := taken["node "+node]; ok && node != "" {
-		return at, true
-	}
-	for _, a := range r.addrs() {
-		if at, ok := taken["addr "+a]; ok {
-			return at, true
+		for _, a := range addrs {
+			byAddr[a] = at
 		}
 	}
-	return 0, false
-}
-
-func addMissing(to, from []string, taken map[string]int) []string {
-	for _, a := range from {
-		if _, other := taken["addr "+a]; !other && len(to) < addrsMax {
-			to = append(to, a)
-		}
-	}
-	return to
+	return l.addFormer(contacts, byAddr), verdicts
 }
 
 // addFormer adds living peers that lost their name to another address.
-func (l *ledger) addFormer(contacts []Contact, taken map[string]int) []Contact {
+func (l *ledger) addFormer(contacts []Contact, byAddr map[string]int) []Contact {
 	var former []string
 	for _, r := range l.records {
 		former = append(former, r.former...)
 	}
 	slices.Sort(former)
 	for _, a := range slices.Compact(former) {
-		if _, ok := taken["addr "+a]; !ok && len(contacts) < l.cfg.ContactsMax {
+		if _, taken := byAddr[a]; !taken && len(contacts) < l.cfg.ContactsMax {
 			contacts = append(contacts, Contact{Key: a, Addrs: []string{a}, Alive: true})
 		}
 	}
 	return contacts
 }
 
-func (l *ledger) contact(o *ranked, node string, now time.Time) Contact {
-	c := o.rec.newest()
-	return Contact{
-		Key: o.rec.key, Addrs: o.rec.addrs(), Host: c.Host, Zone: c.Labels[LabelZone], Node: node,
-		Vouched: l.vouched(o.rec), Alive: l.alive(o.rec, now), NotBefore: l.notBefore(o.rec, now),
+func (l *ledger) contact(r *record, addrs []string, node string, now time.Time) Contact {
+	c := r.newest()
+	contact := Contact{
+		Key: r.key, Addrs: addrs, Host: c.Host, Zone: c.Labels[LabelZone], Node: node,
+		Vouched: l.vouched(r), Alive: l.alive(r, now),
 	}
-}
-
-func (l *ledger) notBefore(r *record, now time.Time) time.Time {
 	if r.notBefore.After(now) {
-		return r.notBefore
+		contact.NotBefore = r.notBefore
 	}
-	return time.Time{}
+	return contact
 }
 
 // vouched reports whether a source names r now. A memory is nobody's word.
