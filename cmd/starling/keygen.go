@@ -14,8 +14,8 @@ func newKeygen() *cobra.Command {
 		Short: "A fresh pre-shared key",
 		Long: `Prints 256 random bits for security.key. Whoever has the key is a member of the cluster.
 
-To change keys: give every member the new one as security.key and the present one as security.old_key, one after
-another; then take old_key away.`,
+To change keys without losing anybody, one step on all members after another: put the new key into security.accept_key;
+let key and accept_key change places; take accept_key away.`,
 		Example: "  umask 077; starling keygen > /etc/starling/key   # security: {key: file:/etc/starling/key}",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

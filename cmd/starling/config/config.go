@@ -56,8 +56,9 @@ type Security struct {
 	// The pre-shared key, from `starling keygen`: at least 128 random bits. Whoever has it is a member, under any name.
 	// Write ${STARLING_KEY} or file:/run/secrets/starling rather than the key itself.
 	Key Secret `yaml:"key" eg:"${STARLING_KEY}"`
-	// The key before, accepted but no longer used, while a new one is rolled out.
-	OldKey Secret `yaml:"old_key"`
+	// A second key that is accepted as well, while keys change: first give all members the new key here, then let the two
+	// change places, then take the old one away.
+	AcceptKey Secret `yaml:"accept_key"`
 	// Certificate, key and authority in PEM files, in place of a pre-shared key. They are read again when they change.
 	CertificateFile string `yaml:"certificate_file" eg:"/etc/starling/tls.crt"`
 	// The certificate's private key.

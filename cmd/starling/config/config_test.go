@@ -117,7 +117,7 @@ func TestEveryMistakeIsNamedWithItsLineAndWhatToDo(t *testing.T) {
 		{"twice", "cluster: a\nzone: z\ncluster: b\n", "f:3: cluster: is given twice, first in line 1"},
 		{"no duration", "detection: {ping_every: 5}", `detection.ping_every: wants a duration such as 500ms, 10s or 2m, not "5"`},
 		{"no number", "overlay: {active: many}", `overlay.active: wants a whole number, not "many"`},
-		{"out of range", "overlay: {active: 400}", "overlay.active: 400 is outside of 4 to 16"},
+		{"out of range", "overlay: {active: 400}", "overlay.active: 400 is outside of 3 to 32"},
 		{"no choice", "log: {level: inf}", `log.level: "inf" is none of debug, info, warn, error; did you mean "info"?`},
 		{"no such variable", "zone: ${STARLING_NO_SUCH}", "the environment has no STARLING_NO_SUCH"},
 		{"no such secret", "security: {key: 'file:/nonexistent/key'}", "read the secret: open /nonexistent/key"},

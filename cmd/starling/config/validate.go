@@ -62,7 +62,7 @@ func (s *Security) validate(v *validation, listen string) {
 		v.add("security", "certificate_file, key_file and authority_file belong together")
 	}
 	v.key("security.key", s.Key)
-	v.key("security.old_key", s.OldKey)
+	v.key("security.accept_key", s.AcceptKey)
 	if s.Insecure && !loopback(listen) {
 		v.add("security.insecure", "is for loopback addresses only, and listen is %q", listen)
 	}
