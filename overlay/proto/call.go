@@ -174,3 +174,13 @@ type Testimony struct {
 	Received      bool          // the witness had its receipt
 	Ago           time.Duration // since the last that was heard
 }
+
+// TopicStream is the broadcast stream that carries a topic: topics share the
+// streams above the directory's by their hash (FNV-1a).
+func TopicStream(topic string) uint8 {
+	h := uint32(2166136261)
+	for i := range len(topic) {
+		h = (h ^ uint32(topic[i])) * 16777619
+	}
+	return uint8(1 + h%(Streams-1))
+}

@@ -283,10 +283,10 @@ func (w *Wave) receiveAnswer(now time.Time, on proto.LinkID, from proto.PeerInfo
 
 // fetch gets a large reply straight from its node, so many at once.
 func (w *Wave) fetch(now time.Time, t *target, out *proto.Out) {
-	if t.fetching || t.ask.state == askSent || t.ask.state == askTaken {
-		return
+	if t.fetching || t.ask.state != askNone && t.ask.state != askFailed {
+		return // an ask that is under way brings it too
 	}
-	t.fetching = true
+	t.fetching, t.ask.state = true, askNone
 	if t.q.pulls++; t.q.pulls <= w.cfg.PullsMax {
 		w.ask(now, t, out)
 		w.arm(t.q)

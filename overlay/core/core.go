@@ -1,0 +1,229 @@
+package core
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/directory"
+	"github.com/starlingmesh/starling/overlay/hyparview"
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/plumtree"
+	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wave"
+)
+
+// Core is one node. Its methods belong to one goroutine.
+type Core struct {
+	cfg  Config
+	self peer.ID
+
+	views *hyparview.Views
+	tree  *plumtree.Tree
+	dir   *directory.Directory
+	wave  *wave.Wave
+	heal  *heal
+	pool  pool
+
+	links   map[proto.LinkID]*link // every open connection; looked up only
+	learnAt time.Time              // the views are told the living members then
+	leave   leaving
+	running int // dispatches without a local result
+
+	inner proto.Out      // what the machines want, not yet routed
+	outer []proto.Output // what the caller must do
+}
+
+// link is what the core knows of a connection.
+type link struct {
+	id     proto.LinkID
+	peer   proto.PeerInfo
+	kind   proto.LinkKind
+	owner  proto.Owner // of the dial; 0: accepted
+	active bool        // in the active view
+}
+
+// New makes a node that is alone. self is its first entry: ID, name, birth,
+// addresses and tags. Chance comes from rng alone.
+func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
+	c := &Core{cfg: cfg, self: self.ID, links: map[proto.LinkID]*link{}}
+	c.dir = directory.New(cfg.Directory, self, rng, now)
+	c.views = hyparview.New(cfg.Views, c.dir.Self().Info(), now, rng)
+	c.tree = plumtree.New(self.ID, cfg.Broadcast)
+	c.wave = wave.New(cfg.Wave, self.ID, c.dir, rng, now)
+	c.heal = newHeal(self.ID, now, rng)
+	c.pool = newPool(cfg)
+	return c
+}
+
+// Step advances the node by one input at the given time and returns what the
+// caller must now do, in order. The slice is valid until the next Step.
+func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
+	clear(c.outer)
+	c.outer = c.outer[:0]
+	c.take(now, in)
+	c.route(now)
+	c.wake(now)
+	c.check()
+	return c.outer
+}
+
+// Deadline is the next time the core wants a Wake; zero means never.
+func (c *Core) Deadline() time.Time {
+	return sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
+		c.heal.Deadline(), c.pool.deadline(), c.learnAt, c.leave.at)
+}
+
+// Roster is everybody known, immutable, the same until something changes.
+func (c *Core) Roster() *proto.Roster { return c.dir.Roster() }
+
+// Active is the active view in the order of the IDs.
+func (c *Core) Active() []peer.ID { return c.views.Active() }
+
+// Passive is the passive view in the order of the IDs.
+func (c *Core) Passive() []peer.ID { return c.views.Passive() }
+
+// take hands an input to the machine it is for.
+func (c *Core) take(now time.Time, in proto.Input) {
+	out := &c.inner
+	switch in := in.(type) {
+	case proto.Received:
+		c.receive(now, in)
+	case proto.LinkUp:
+		c.linkUp(now, in)
+	case proto.LinkDown:
+		c.linkDown(now, in)
+	case proto.DialFailed:
+		c.dialFailed(now, in)
+	case proto.Contacts:
+		c.views.Contacts(now, in.Contacts, out)
+		c.heal.Contacts(now, in.Contacts)
+	case proto.Publish:
+		c.publish(now, in)
+	case proto.StartCall:
+		c.wave.Start(now, in, out)
+	case proto.CancelCall:
+		c.wave.Cancel(now, in.Ref, out)
+	case proto.LocalResult:
+		c.running--
+		c.wave.Result(now, in.ID, in.Result, out)
+	case proto.UpdateSelf:
+		c.dir.UpdateSelf(now, in, out)
+		c.views.SetSelf(c.dir.Self().Info())
+	case proto.Leave:
+		c.startLeaving(now)
+	case proto.Wake:
+	default:
+		panic("core: an input that nobody takes")
+	}
+}
+
+// wake runs whatever has come due, until nothing is.
+func (c *Core) wake(now time.Time) {
+	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	for range 64 {
+		at := c.Deadline()
+		if !due(at) {
+			return
+		}
+		out := &c.inner
+		c.views.Wake(now, out)
+		c.tree.Wake(now, out)
+		c.dir.Wake(now, out)
+		c.wave.Wake(now, out)
+		c.wakeHeal(now)
+		c.pool.wake(now, out)
+		if due(c.learnAt) {
+			c.learn(now)
+		}
+		c.route(now)
+		c.progressLeave(now)
+		c.route(now)
+	}
+	panic("core: a deadline that its machine does not act on")
+}
+
+func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
+	l := &link{id: in.Link, peer: in.Peer, kind: in.Kind, owner: proto.DialOwner(in.Tag)}
+	c.links[in.Link] = l
+	out := &c.inner
+	switch {
+	case in.Kind == proto.LinkOverlay:
+		c.views.LinkUp(now, in, out)
+	case in.Kind == proto.LinkPool:
+		c.pool.up(now, in, out)
+	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerDirectory:
+		c.dir.LinkUp(now, in, out)
+	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerHeal:
+		c.heal.LinkUp(now, in, out)
+	case in.Kind == proto.LinkProbe: // accepted: its ping will come
+	default:
+		panic("core: a link of a kind that the core never sees")
+	}
+}
+
+func (c *Core) linkDown(now time.Time, in proto.LinkDown) {
+	l := c.links[in.Link]
+	if l == nil {
+		panic("core: the end of a link that never was")
+	}
+	delete(c.links, in.Link)
+	out := &c.inner
+	switch {
+	case l.kind == proto.LinkOverlay:
+		c.views.LinkDown(now, in, out)
+	case l.kind == proto.LinkPool:
+		c.pool.down(in.Link, l.peer.ID)
+	case l.owner == proto.OwnerDirectory:
+		c.dir.LinkDown(now, in, out)
+	case l.owner == proto.OwnerHeal:
+		c.heal.LinkDown(now, in, out)
+	}
+	c.route(now) // NeighborDown first: nothing new goes over it
+	c.wave.LinkDown(now, in.Link, l.peer.ID, out)
+}
+
+func (c *Core) dialFailed(now time.Time, in proto.DialFailed) {
+	out := &c.inner
+	switch proto.DialOwner(in.Tag) {
+	case proto.OwnerViews:
+		c.views.DialFailed(now, in, out)
+	case proto.OwnerDirectory:
+		c.dir.DialFailed(now, in, out)
+	case proto.OwnerHeal:
+		c.heal.DialFailed(now, in, out)
+	case proto.OwnerWave:
+		c.poolFailed(now, in)
+	default:
+		panic("core: the end of a dial that nobody owns")
+	}
+}
+
+// publish hands an application's broadcast to the tree.
+func (c *Core) publish(now time.Time, in proto.Publish) {
+	id, refused := c.tree.Publish(now, proto.TopicStream(in.Body.Topic), in.Body, &c.inner)
+	c.inner.Add(proto.Published{Ref: in.Ref, ID: id, Err: refused})
+}
+
+// learn tells the views whom the directory knows alive.
+func (c *Core) learn(now time.Time) {
+	c.learnAt = time.Time{}
+	var living []proto.PeerInfo
+	for _, m := range c.dir.Roster().Members {
+		if (m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect) && m.Entry.ID != c.self {
+			living = append(living, m.Entry.Info())
+		}
+	}
+	c.tree.SetSize(len(living) + 1)
+	c.views.Learn(now, living, &c.inner)
+}
+
+// sooner is the first of the times that is set.
+func sooner(times ...time.Time) time.Time {
+	var first time.Time
+	for _, t := range times {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}

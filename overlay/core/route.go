@@ -1,0 +1,155 @@
+package core
+
+import (
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// receive hands a message to the machine that speaks it. What only a neighbour
+// may say is taken from neighbours alone.
+func (c *Core) receive(now time.Time, in proto.Received) {
+	l := c.links[in.Link]
+	if l == nil {
+		panic("core: a message over a link that never was")
+	}
+	out := &c.inner
+	c.dir.Heard(now, l.peer.ID)
+	switch m := in.Msg.(type) {
+	case proto.Join, proto.ForwardJoin, proto.Neighbor, proto.Accept, proto.Refuse, proto.Bye, proto.Shuffle:
+		if l.kind != proto.LinkOverlay {
+			out.Add(proto.Ignored{Why: "views_on_other_link", Peer: l.peer.ID})
+			return
+		}
+		c.views.Receive(now, l.id, l.peer.ID, m, out)
+	case proto.ShuffleReply:
+		c.views.Receive(now, l.id, l.peer.ID, m, out)
+	case proto.Gossip, proto.IHave, proto.Graft, proto.GraftMiss, proto.Prune, proto.Last:
+		if !l.active {
+			out.Add(proto.Ignored{Why: "broadcast_from_no_neighbor", Peer: l.peer.ID})
+			return
+		}
+		c.tree.Receive(now, l.id, l.peer.ID, m, out)
+	case proto.Pong:
+		if l.owner == proto.OwnerHeal {
+			c.heal.Pong(now, l.id, m.Component, m.Size, out)
+			return
+		}
+		c.dir.Receive(now, l.id, l.peer.ID, m, out)
+	case proto.Ping, proto.SyncHashes, proto.SyncRecords:
+		c.dir.Receive(now, l.id, l.peer.ID, m, out)
+	case proto.Call, proto.Took, proto.Seen, proto.Echo:
+		if l.kind != proto.LinkOverlay {
+			out.Add(proto.Ignored{Why: "wave_on_other_link", Peer: l.peer.ID})
+			return
+		}
+		c.wave.Receive(now, l.id, l.peer, m, out)
+	case proto.Adopt, proto.Cancel, proto.Pull, proto.CallBody, proto.Ask, proto.Answer,
+		proto.StatusAsk, proto.StatusAnswer, proto.Help, proto.Helpless:
+		c.pool.touch(now, l.peer.ID, l.id)
+		c.wave.Receive(now, l.id, l.peer, m, out)
+	default:
+		panic("core: a message that nobody takes")
+	}
+}
+
+// route carries the machines' outputs: some to other machines, the rest out.
+// What a machine adds on the way is routed behind, so causes come first.
+func (c *Core) route(now time.Time) {
+	for i := 0; i < len(c.inner.List); i++ {
+		out := c.inner.List[i]
+		c.inner.List[i] = nil
+		switch o := out.(type) {
+		case proto.PublishRecords:
+			if _, refused := c.tree.Publish(now, proto.DirStream, proto.DirectoryBody{Records: o.Records}, &c.inner); refused != "" {
+				c.outer = append(c.outer, proto.Ignored{Why: "own_records_refused"}) // the digests will carry them
+			}
+		case proto.DeliverBody:
+			c.deliver(now, o)
+		case proto.LinkTiming:
+			c.wave.Timing(o.Link, o.RTT, o.Offset)
+			c.tree.Timing(o.Link, o.RTT)
+		case proto.SendTo:
+			c.sendTo(now, o)
+		case proto.Send:
+			if c.links[o.Link] != nil {
+				c.outer = append(c.outer, o)
+			}
+		case proto.Hangup:
+			if c.links[o.Link] != nil {
+				c.outer = append(c.outer, o)
+			}
+		case proto.NeighborUp, proto.NeighborDraining, proto.NeighborDown:
+			c.neighbor(now, o)
+			c.outer = append(c.outer, o)
+		case proto.MembersChanged:
+			c.membersChanged(now, o)
+			c.outer = append(c.outer, o)
+		case proto.Dispatch:
+			c.running++
+			c.outer = append(c.outer, o)
+		default:
+			c.outer = append(c.outer, o)
+		}
+	}
+	c.inner.List = c.inner.List[:0]
+}
+
+// neighbor tells the other machines of a change of the active view.
+func (c *Core) neighbor(now time.Time, o proto.Output) {
+	out := &c.inner
+	switch o := o.(type) {
+	case proto.NeighborUp:
+		if l := c.links[o.Link]; l != nil {
+			l.active = true
+		}
+		c.tree.NeighborUp(now, o.Link, o.Peer.ID, out)
+		c.dir.NeighborUp(now, o.Link, o.Peer, out)
+		c.wave.NeighborUp(now, o.Link, o.Peer, out)
+	case proto.NeighborDraining:
+		if l := c.links[o.Link]; l != nil {
+			l.active = false
+		}
+		c.tree.NeighborDown(now, o.Link, out)
+		c.wave.NeighborDraining(o.Link)
+	case proto.NeighborDown:
+		if l := c.links[o.Link]; l != nil {
+			l.active = false
+		}
+		c.tree.NeighborDown(now, o.Link, out)
+		c.dir.NeighborDown(now, o.Link, o.Peer, o.Down, out)
+		c.wave.NeighborDraining(o.Link)
+	}
+}
+
+// deliver routes a broadcast by what it carries.
+func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
+	switch b := o.Body.(type) {
+	case proto.DirectoryBody:
+		if !o.Local {
+			c.dir.Delivered(now, o.ID.Origin, b, &c.inner)
+		}
+	case proto.BeaconBody:
+		c.heal.Beacon(now, o.ID.Origin)
+		c.dir.SetComponent(c.heal.Component(now))
+	case proto.CastBody:
+		c.inner.Add(proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
+	default:
+		panic("core: a broadcast that nobody takes")
+	}
+}
+
+// membersChanged tells the views and the calls whom they can no longer count on.
+func (c *Core) membersChanged(now time.Time, o proto.MembersChanged) {
+	for _, ch := range o.Changes {
+		if ch.Kind == proto.ChangeDown || ch.Kind == proto.ChangeLeft {
+			c.views.Forget(now, ch.Member.Entry.ID, &c.inner)
+		}
+		c.wave.MemberChanged(now, ch, &c.inner)
+	}
+	if c.learnAt.IsZero() {
+		// Large clusters change often: telling the views costs their size.
+		c.learnAt = now.Add(time.Duration(len(c.dir.Roster().Members)) * time.Millisecond)
+	}
+	c.views.SetSelf(c.dir.Self().Info())
+}
