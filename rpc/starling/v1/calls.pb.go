@@ -929,7 +929,8 @@ type Request struct {
 	Caller   string `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
 	// What is left of the caller's time; the answer is wanted before.
 	Remaining *durationpb.Duration `protobuf:"bytes,6,opt,name=remaining,proto3" json:"remaining,omitempty"`
-	// An answer would go nowhere: do not send one.
+	// Nobody waits for the answer. In a session send an empty Reply all the same:
+	// it makes room for the next request. After Poll there is nothing to send.
 	OneWay        bool              `protobuf:"varint,7,opt,name=one_way,json=oneWay,proto3" json:"one_way,omitempty"`
 	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields

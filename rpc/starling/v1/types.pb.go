@@ -422,7 +422,7 @@ func (MemberStatus) EnumDescriptor() ([]byte, []int) {
 // with a content type and never looks inside.
 //
 // Requests may use any arm. Answers over gRPC always use `data`; answers over
-// HTTP with JSON use `text` for a text/* type that is valid UTF-8, `json` for
+// HTTP/1.1 use `text` for a text/* type that is valid UTF-8, `json` for
 // application/json, and `data` for the rest. At most 4 MiB by default.
 type Payload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
