@@ -49,7 +49,7 @@ var ours = map[string][]string{
 	"cmd/starling/config":     {"*"},
 	"cmd/starling/term":       {},
 	"cmd/starling/ask":        {"cmd/starling/term", "rpc", "rpc/client", "rpc/starling/v1"},
-	"cmd/starling/flock":      {"rpc/client", "rpc/starling/v1"},
+	"cmd/starling/flock":      {"cmd/starling/ask", "cmd/starling/term", "rpc/client", "rpc/starling/v1"},
 }
 
 // theirs says which of our packages may import a module that is not ours, so that replacing it stays a small change.

@@ -21,6 +21,12 @@ func printAnswer(w io.Writer, format string, a *client.Answer) error {
 		}
 		return verdictCode(a)
 	}
+	PrintTable(w, a)
+	return verdictCode(a)
+}
+
+// PrintTable shows one verdict per node, for people.
+func PrintTable(w io.Writer, a *client.Answer) {
 	t := verdictTable()
 	for _, v := range a.Verdicts {
 		verdictRow(t, v)
@@ -31,7 +37,6 @@ func printAnswer(w io.Writer, format string, a *client.Answer) error {
 	}
 	t.Write(w)
 	fmt.Fprintf(w, "\n%s\n", summary(a))
-	return verdictCode(a)
 }
 
 func verdictTable() *term.Table {

@@ -45,6 +45,15 @@ func Members() *cobra.Command {
 	return c
 }
 
+// PrintMembers shows all that a sidecar knows, the gone ones too.
+func PrintMembers(ctx context.Context, w io.Writer, sidecar *client.Client) error {
+	members, snapshot, err := sidecar.Members(ctx, client.IncludeGone())
+	if err == nil {
+		printMembers(w, members, snapshot)
+	}
+	return err
+}
+
 func printMembers(w io.Writer, members []client.Member, s client.Snapshot) {
 	t := term.NewTable("name", "status", "id", "address", "zone", "link", "handlers")
 	for _, m := range members {
