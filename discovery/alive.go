@@ -30,7 +30,7 @@ func (h hint) fresh(now time.Time) bool { return now.Sub(h.at) < hintTTL }
 // up notes that a node lives and advertises addrs.
 func (l *ledger) up(now time.Time, node string, addrs []string) {
 	l.gone(node)
-	if len(l.nodes) >= l.cfg.CandidatesMax {
+	if node == l.cfg.Self || len(l.nodes) >= l.cfg.CandidatesMax {
 		return
 	}
 	var good []string
@@ -135,12 +135,14 @@ func (l *ledger) nodeOf(r *record, now time.Time) string {
 	return ""
 }
 
-// isSelf: by the node that answered, or by an address that only we can have.
 func (l *ledger) isSelf(r *record, now time.Time) bool {
-	return slices.ContainsFunc(r.addrs(), func(a string) bool {
-		if node := l.nodeAt(a, now); node != "" {
-			return node == l.cfg.Self
-		}
-		return slices.Contains(l.cfg.SelfAddrs, a)
-	})
+	return slices.ContainsFunc(r.addrs(), func(a string) bool { return l.isSelfAddr(a, now) })
+}
+
+// isSelfAddr: by the node that answered there, or as what we advertise.
+func (l *ledger) isSelfAddr(addr string, now time.Time) bool {
+	if node := l.nodeAt(addr, now); node != "" {
+		return node == l.cfg.Self
+	}
+	return slices.Contains(l.cfg.SelfAddrs, addr)
 }

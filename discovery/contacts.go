@@ -70,7 +70,10 @@ func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
 	byAddr, byNode := map[string]int{}, map[string]int{} // index in contacts
 	for _, o := range order {
 		r, node := o.rec, l.nodeOf(o.rec, now)
-		addrs := slices.DeleteFunc(r.addrs(), func(a string) bool { _, taken := byAddr[a]; return taken })
+		addrs := slices.DeleteFunc(r.addrs(), func(a string) bool {
+			_, taken := byAddr[a]
+			return taken || l.isSelfAddr(a, now)
+		})
 		at, sameNode := byNode[node]
 		switch {
 		case sameNode && len(contacts[at].Addrs)+len(addrs) <= addrsMax:
@@ -81,8 +84,7 @@ func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
 		case len(addrs) == 0:
 			// The same address is no proof of the same peer, so nothing is merged;
 			// but nobody needs to dial it twice.
-			same := contacts[byAddr[r.addrs()[0]]].Key
-			verdicts[r.key] = verdict{UseDuplicate, fmt.Sprintf("%s has the same address", same)}
+			verdicts[r.key] = verdict{UseDuplicate, "its addresses are those of contacts before it"}
 		case len(contacts) >= l.cfg.ContactsMax:
 			verdicts[r.key] = verdict{UseCrowded, fmt.Sprintf("%d contacts stand before it (contacts_max)", len(contacts))}
 			continue
@@ -136,14 +138,14 @@ func (l *ledger) vouched(r *record) bool {
 
 // judge says what becomes of r, before it is compared with others.
 func (l *ledger) judge(r *record, now time.Time) verdict {
-	switch c := r.newest(); {
-	case l.isSelf(r, now):
+	// A source may give one key the addresses of several nodes; then what is true
+	// of one of them must not hide another that lives.
+	switch alive := l.alive(r, now); {
+	case l.isSelf(r, now) && !alive:
 		return verdict{UseSelf, "is this node"}
-	case c.Terminating == Yes && !l.alive(r, now):
+	case r.newest().Terminating == Yes:
 		return verdict{UseTerminating, "is terminating"}
-	case c.Terminating == Yes:
-		return verdict{UseTerminating, "is terminating, though still alive"}
-	case r.end == wentAway && now.Sub(r.endAt) < leftHold && !l.vouchedAnew(r):
+	case r.end == wentAway && !alive && now.Sub(r.endAt) < leftHold && !l.vouchedAnew(r):
 		return verdict{UseLeft, fmt.Sprintf("node %s left %v ago; offered again after %v", r.endNode, now.Sub(r.endAt).Round(time.Second), leftHold)}
 	case r.notBefore.After(now):
 		return verdict{UseLater, fmt.Sprintf("dial failed: %s; next try in %v", r.dialErr, r.notBefore.Sub(now).Round(time.Second))}

@@ -18,8 +18,10 @@ type chaos struct {
 }
 
 var (
-	chaosNames  = []string{"p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"}
-	chaosFaults = []string{"well", "empty", "half", "fail", "sample", "moved", "merged", "delta", "expiring", "stranger"}
+	chaosNames = []string{"p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"}
+	// Sources may point anywhere, to ourselves too.
+	chaosTargets = append(slices.Clone(chaosNames), "self")
+	chaosFaults  = []string{"well", "empty", "half", "fail", "sample", "moved", "merged", "delta", "expiring", "stranger"}
 )
 
 // TestNoScheduleOfSourceFaultsLosesALivingPeer: whatever the sources say, a peer
@@ -63,12 +65,15 @@ func (c *chaos) step(rt *rapid.T, seen map[string]int) {
 		delete(c.alive, name)
 		delete(c.known, addr(name))
 	case 3:
-		who := rapid.SampledFrom(chaosNames).Draw(rt, "who answered")
+		who := rapid.SampledFrom(chaosTargets).Draw(rt, "who answered")
 		var err error
 		if rapid.Bool().Draw(rt, "refused") {
 			err = errors.New("refused")
 		}
-		c.l.dialed(c.now, addr(name), "node-"+who, err, 0)
+		if who != "self" {
+			who = "node-" + who
+		}
+		c.l.dialed(c.now, addr(name), who, err, 0)
 	case 4, 5:
 		c.pass(time.Duration(rapid.IntRange(1, 120).Draw(rt, "seconds")) * time.Second)
 	default:
@@ -97,12 +102,12 @@ func (c *chaos) fault(rt *rapid.T, src int, fault string) {
 		c.l.observe(c.now, src, Partial{Candidates: some})
 	case "moved": // names point to others' addresses
 		for i := range some {
-			some[i].Addrs = []string{addr(rapid.SampledFrom(chaosNames).Draw(rt, "to"))}
+			some[i].Addrs = []string{addr(rapid.SampledFrom(chaosTargets).Draw(rt, "to"))}
 		}
 		c.l.observe(c.now, src, Complete{Candidates: some})
 	case "merged": // one name has several peers' addresses
 		for i := range some {
-			some[i].Addrs = append(some[i].Addrs, addr(rapid.SampledFrom(chaosNames).Draw(rt, "and")))
+			some[i].Addrs = append(some[i].Addrs, addr(rapid.SampledFrom(chaosTargets).Draw(rt, "and")))
 		}
 		c.l.observe(c.now, src, Complete{Candidates: some})
 	case "delta":

@@ -41,8 +41,8 @@ var (
 	four  = append(slices.Clone(three), "10.1.2.4:7000")
 )
 
-// Run runs the suite. make is called for each test, and cleans up by t.Cleanup.
-func Run(t *testing.T, make func(t *testing.T) Harness) {
+// Run runs the suite. build is called for each test, and cleans up by t.Cleanup.
+func Run(t *testing.T, build func(t *testing.T) Harness) {
 	t.Helper()
 	tests := []struct {
 		name string
@@ -58,8 +58,8 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := make(t)
-			w := &world{t: t, Harness: h}
+			h := build(t)
+			w := &world{t: t, Harness: h, news: make(chan struct{}, 1)}
 			if h.Set == nil && len(h.Fixed) == 0 {
 				t.Fatal("a harness needs Set or Fixed")
 			}
@@ -206,11 +206,11 @@ type world struct {
 	Harness
 	t *testing.T
 
+	news    chan struct{} // capacity 1: look again
 	cancel  context.CancelFunc
-	stopped chan error
+	stopped chan error // capacity 1
 
-	mu        sync.Mutex // guards the rest
-	news      chan struct{}
+	mu        sync.Mutex            // guards the rest
 	last      []discovery.Candidate // the latest picture
 	complete  int                   // complete observations
 	withdrew  bool                  // somebody of three is missing from a picture
@@ -237,7 +237,7 @@ func (w *world) reset() {
 
 func (w *world) start() {
 	w.mu.Lock()
-	w.news, w.over = make(chan struct{}, 1), false
+	w.over = false
 	w.last, w.failed = nil, ""
 	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -250,8 +250,8 @@ func (w *world) start() {
 			w.failed = err.Error() // "restart me" is a failure, too
 		}
 		w.mu.Unlock()
-		w.stopped <- err
 		w.tell()
+		w.stopped <- err
 	}()
 }
 

@@ -225,14 +225,13 @@ func TestServices(t *testing.T) {
 	s.set("pod-0.example.", "A", "10.0.0.1")
 	s.set("pod-0.example.", "AAAA", "fd00::1")
 	s.set("pod-1.example.", "A", "10.0.0.2")
-	s.rrs["Pod-0.example. A"], s.rrs["Pod-0.example. AAAA"] = s.rrs["pod-0.example. A"], s.rrs["pod-0.example. AAAA"]
+	s.set("Pod-0.example.", "A", "10.0.0.1") // glue under the target as it is written
+	s.set("Pod-0.example.", "AAAA", "fd00::1")
 	cfg := testConfig(s)
 	cfg.Names = []string{"_mesh._tcp.example."}
 	cfg.Port = 0
 	for _, noGlue := range []bool{false, true} {
-		s.mu.Lock()
-		s.noGlue, s.asked = noGlue, nil
-		s.mu.Unlock()
+		s.edit(func() { s.noGlue, s.asked = noGlue, nil })
 		found, err := discovery.Look(t.Context(), mustNew(t, cfg))
 		if err != nil || found.Kind != "complete" || len(found.Candidates) != 2 {
 			t.Fatalf("no glue %v: have %+v, %v", noGlue, found, err)
@@ -295,7 +294,7 @@ func TestManyServicesWarnOnce(t *testing.T) {
 func TestSamplesAreAPartByThemselves(t *testing.T) {
 	s := newServer(t)
 	s.set("mesh.example.", "A", ips(20)...)
-	s.sample = 8
+	s.edit(func() { s.sample = 8 })
 	d := mustNew(t, testConfig(s))
 	seen := map[string]bool{}
 	for round := range 40 {
@@ -313,9 +312,7 @@ func TestSamplesAreAPartByThemselves(t *testing.T) {
 	if len(seen) != 20 {
 		t.Errorf("saw %d, want all 20", len(seen))
 	}
-	s.mu.Lock()
-	s.sample = 0
-	s.mu.Unlock()
+	s.edit(func() { s.sample = 0 })
 	kind := ""
 	for range sampledRounds + goneMax + 2 {
 		kind, _, _ = look(t, d)
@@ -341,9 +338,7 @@ func TestARollingUpdateIsNotTakenForASample(t *testing.T) {
 func TestTTLs(t *testing.T) {
 	s := newServer(t)
 	s.set("mesh.example.", "A", "10.0.0.1")
-	s.mu.Lock()
-	s.ttl = 5
-	s.mu.Unlock()
+	s.edit(func() { s.ttl = 5 })
 	d := mustNew(t, testConfig(s))
 	if got := d.look(t.Context()).TTL; got != 5*time.Second {
 		t.Errorf("ttl %v, want that of the record (an empty AAAA does not count)", got)
@@ -352,9 +347,7 @@ func TestTTLs(t *testing.T) {
 	if got := d.look(t.Context()).TTL; got != 7*time.Second {
 		t.Errorf("ttl %v of no such name, want the least of the SOA's", got)
 	}
-	s.mu.Lock()
-	s.ttl = 0
-	s.mu.Unlock()
+	s.edit(func() { s.ttl = 0 })
 	s.set("mesh.example.", "A", "10.0.0.1")
 	if got := d.look(t.Context()).TTL; got <= 0 || got > time.Second {
 		t.Errorf("ttl %v, want something short for 0", got)
@@ -425,7 +418,7 @@ func (brokenDomain) ask(_ context.Context, _, name string, k kind) (answer, erro
 func TestAServerFromBeforeEDNS(t *testing.T) {
 	s := newServer(t)
 	s.set("mesh.example.", "A", ips(100)...)
-	s.oldUDP = true
+	s.edit(func() { s.oldUDP = true })
 	kind, addrs, err := look(t, mustNew(t, testConfig(s)))
 	if kind != "complete" || len(addrs) != 100 || err != nil {
 		t.Errorf("have %s of %d (%v), want complete of 100", kind, len(addrs), err)

@@ -70,7 +70,14 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// a, aaaa and srv set what the server holds.
+// edit changes the server's state.
+func (s *server) edit(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+// set gives a name its records of a type.
 func (s *server) set(name, typ string, data ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
