@@ -21,7 +21,6 @@ type Core struct {
 	tree  *plumtree.Tree
 	dir   *directory.Directory
 	wave  *wave.Wave
-	heal  *heal
 	pool  pool
 
 	links   map[proto.LinkID]*link // every open connection; looked up only
@@ -50,7 +49,6 @@ func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
 	c.views = hyparview.New(cfg.Views, c.dir.Self().Info(), now, rng)
 	c.tree = plumtree.New(self.ID, cfg.Broadcast)
 	c.wave = wave.New(cfg.Wave, self.ID, c.dir, rng, now)
-	c.heal = newHeal(self.ID, now, rng)
 	c.pool = newPool(cfg)
 	return c
 }
@@ -70,7 +68,7 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 // Deadline is the next time the core wants a Wake; zero means never.
 func (c *Core) Deadline() time.Time {
 	return sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
-		c.heal.Deadline(), c.pool.deadline(), c.learnAt, c.leave.at)
+		c.pool.deadline(), c.learnAt, c.leave.at)
 }
 
 // Roster is everybody known, immutable, the same until something changes.
@@ -96,7 +94,6 @@ func (c *Core) take(now time.Time, in proto.Input) {
 		c.dialFailed(now, in)
 	case proto.Contacts:
 		c.views.Contacts(now, in.Contacts, out)
-		c.heal.Contacts(now, in.Contacts)
 	case proto.Publish:
 		c.publish(now, in)
 	case proto.StartCall:
@@ -130,7 +127,6 @@ func (c *Core) wake(now time.Time) {
 		c.tree.Wake(now, out)
 		c.dir.Wake(now, out)
 		c.wave.Wake(now, out)
-		c.wakeHeal(now)
 		c.pool.wake(now, out)
 		if due(c.learnAt) {
 			c.learn(now)
@@ -153,8 +149,6 @@ func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 		c.pool.up(now, in, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerDirectory:
 		c.dir.LinkUp(now, in, out)
-	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerHeal:
-		c.heal.LinkUp(now, in, out)
 	case in.Kind == proto.LinkProbe: // accepted: its ping will come
 	default:
 		panic("core: a link of a kind that the core never sees")
@@ -175,8 +169,6 @@ func (c *Core) linkDown(now time.Time, in proto.LinkDown) {
 		c.pool.down(in.Link, l.peer.ID)
 	case l.owner == proto.OwnerDirectory:
 		c.dir.LinkDown(now, in, out)
-	case l.owner == proto.OwnerHeal:
-		c.heal.LinkDown(now, in, out)
 	}
 	c.route(now) // NeighborDown first: nothing new goes over it
 	c.wave.LinkDown(now, in.Link, l.peer.ID, out)
@@ -189,8 +181,6 @@ func (c *Core) dialFailed(now time.Time, in proto.DialFailed) {
 		c.views.DialFailed(now, in, out)
 	case proto.OwnerDirectory:
 		c.dir.DialFailed(now, in, out)
-	case proto.OwnerHeal:
-		c.heal.DialFailed(now, in, out)
 	case proto.OwnerWave:
 		c.poolFailed(now, in)
 	default:

@@ -31,10 +31,6 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 		}
 		c.tree.Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Pong:
-		if l.owner == proto.OwnerHeal {
-			c.heal.Pong(now, l.id, m.Component, m.Size, out)
-			return
-		}
 		c.dir.Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Ping, proto.SyncHashes, proto.SyncRecords:
 		c.dir.Receive(now, l.id, l.peer.ID, m, out)
@@ -130,8 +126,6 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 			c.dir.Delivered(now, o.ID.Origin, b, &c.inner)
 		}
 	case proto.BeaconBody:
-		c.heal.Beacon(now, o.ID.Origin)
-		c.dir.SetComponent(c.heal.Component(now))
 	case proto.CastBody:
 		c.inner.Add(proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
 	default:
