@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +19,8 @@ import (
 // script is a strategy that does what the test says.
 type script struct {
 	do   chan func(Sink) error // an error makes Run return it
-	runs []time.Time
-	asks []time.Time
+	runs atomic.Int32
+	asks atomic.Int32
 }
 
 var errStop = errors.New("return nil")
@@ -27,7 +28,7 @@ var errStop = errors.New("return nil")
 func newScript() *script { return &script{do: make(chan func(Sink) error)} }
 
 func (s *script) Run(ctx context.Context, sink Sink) error {
-	s.runs = append(s.runs, time.Now())
+	s.runs.Add(1)
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,7 +59,7 @@ func (s *script) crash(err error) {
 }
 
 func (s *script) source(name string) Source {
-	return Source{Name: name, Strategy: s, Refresh: func() { s.asks = append(s.asks, time.Now()) }}
+	return Source{Name: name, Strategy: s, Refresh: func() { s.asks.Add(1) }}
 }
 
 // running is a Manager in a bubble, and what it said.
@@ -80,6 +81,12 @@ func (r *running) logged(what string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Count(r.log.String(), what)
+}
+
+func (r *running) times() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.contacts)
 }
 
 func (r *running) last() string {
@@ -146,12 +153,12 @@ func TestContactsAreToldOnceThingsSettle(t *testing.T) {
 		s.observe(Partial{Candidates: peers("a")})
 		s.observe(Partial{Candidates: peers("b")})
 		wait(350 * time.Millisecond) // the start's jitter and the debounce
-		if r.last() != "a b" || len(r.contacts) != 1 {
-			t.Errorf("told %d times, last %q, want once a b", len(r.contacts), r.last())
+		if r.last() != "a b" || r.times() != 1 {
+			t.Errorf("told %d times, last %q, want once a b", r.times(), r.last())
 		}
 		s.observe(Partial{Candidates: peers("a b")})
 		wait(time.Second)
-		if len(r.contacts) != 1 {
+		if r.times() != 1 {
 			t.Error("told again though nothing changed")
 		}
 		s.observe(Partial{Candidates: peers("c")})
@@ -204,8 +211,8 @@ func TestAStrategyThatStopsIsRestartedWithBackoffAndKeepsItsWord(t *testing.T) {
 			s.crash(Classed(Auth, "403"))
 			wait(37 * time.Second)
 		}
-		if len(s.runs) != 9 {
-			t.Fatalf("ran %d times, want 9", len(s.runs))
+		if s.runs.Load() != 9 {
+			t.Fatalf("ran %d times, want 9", s.runs.Load())
 		}
 		s.crash(errStop) // without an error, too
 		wait(37 * time.Second)
@@ -232,20 +239,20 @@ func TestTheIsolatedAskAllSourcesAtOnce(t *testing.T) {
 		r := run(t, nil, one.source("one"), two.source("two"), Source{Name: "three", Strategy: newScript()})
 		one.observe(Partial{Candidates: peers("a")})
 		wait(time.Second)
-		told := len(r.contacts)
+		told := r.times()
 		r.Isolated(true)
 		synctest.Wait()
-		if len(one.asks) != 1 || len(two.asks) != 1 || len(r.contacts) != told+1 {
-			t.Errorf("asked %d and %d times, told %d, want once each at once", len(one.asks), len(two.asks), len(r.contacts)-told)
+		if one.asks.Load() != 1 || two.asks.Load() != 1 || r.times() != told+1 {
+			t.Errorf("asked %d and %d times, told %d, want once each at once", one.asks.Load(), two.asks.Load(), r.times()-told)
 		}
 		wait(time.Minute)
-		if n := len(one.asks); n < 5 || n > 8 {
+		if n := one.asks.Load(); n < 5 || n > 8 {
 			t.Errorf("asked %d times in a minute, want about 6", n)
 		}
 		r.Isolated(false)
-		n := len(one.asks)
+		n := one.asks.Load()
 		wait(time.Minute)
-		if len(one.asks) != n {
+		if one.asks.Load() != n {
 			t.Error("asks on though it is no longer isolated")
 		}
 	})

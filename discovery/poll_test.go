@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,10 +16,10 @@ import (
 // polled runs a Poll whose looks take a while and records when they began.
 type polled struct {
 	*Poll
-	looks   []time.Time
 	running atomic.Int32
 
 	mu    sync.Mutex // guards the rest
+	began []time.Time
 	round Round
 	takes time.Duration
 }
@@ -37,8 +38,8 @@ func startPoll(t *testing.T, every, min, max time.Duration) *polled {
 			t.Error("two looks at once")
 		}
 		defer p.running.Add(-1)
-		p.looks = append(p.looks, time.Now())
 		p.mu.Lock()
+		p.began = append(p.began, time.Now())
 		round, takes := p.round, p.takes
 		p.mu.Unlock()
 		if takes > 0 {
@@ -56,6 +57,13 @@ func startPoll(t *testing.T, every, min, max time.Duration) *polled {
 	return p
 }
 
+// looks returns when each look began.
+func (p *polled) looks() []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.began)
+}
+
 type deaf struct{}
 
 func (deaf) Observe(Observation) {}
@@ -65,10 +73,10 @@ func (deaf) Fail(error)          {}
 func (p *polled) gaps(t *testing.T, from int, want ...time.Duration) {
 	t.Helper()
 	for i, w := range want {
-		if from+i+1 >= len(p.looks) {
-			t.Fatalf("only %d looks", len(p.looks))
+		if from+i+1 >= len(p.looks()) {
+			t.Fatalf("only %d looks", len(p.looks()))
 		}
-		if d := p.looks[from+i+1].Sub(p.looks[from+i]); d < w*8/10 || d > w*12/10 {
+		if d := p.looks()[from+i+1].Sub(p.looks()[from+i]); d < w*8/10 || d > w*12/10 {
 			t.Errorf("look %d came after %v, want %v ± 20 %%", from+i+1, d, w)
 		}
 	}
@@ -82,7 +90,7 @@ func TestPollLooksAtIntervalsOrAsTheTTLSays(t *testing.T) {
 			wait(hour)
 			p.gives(Round{TTL: tt.ttl}, 0)
 			wait(hour)
-			p.gaps(t, len(p.looks)-6, tt.want, tt.want, tt.want, tt.want)
+			p.gaps(t, len(p.looks())-6, tt.want, tt.want, tt.want, tt.want)
 		})
 	}
 }
@@ -93,19 +101,19 @@ func TestPollBacksOffAndIsForgivenAfterTwoMinutes(t *testing.T) {
 		p := startPoll(t, 10*time.Second, time.Second, time.Minute)
 		wait(hour)
 		p.gives(Round{Err: errors.New("no")}, 0)
-		from := len(p.looks)
+		from := len(p.looks())
 		wait(5 * time.Minute)
 		p.gaps(t, from, 800*ms, 1600*ms, 3200*ms, 6400*ms, 12800*ms, 25600*ms, 30000*ms, 30000*ms)
 		p.gives(Round{}, 0)
 		wait(time.Minute) // a short recovery forgives nothing
 		p.gives(Round{Err: errors.New("no")}, 0)
-		from = len(p.looks)
+		from = len(p.looks())
 		wait(3 * time.Minute)
 		p.gaps(t, from, 30000*ms)
 		p.gives(Round{}, 0)
 		wait(4 * time.Minute)
 		p.gives(Round{Err: errors.New("no")}, 0)
-		from = len(p.looks)
+		from = len(p.looks())
 		wait(time.Minute)
 		p.gaps(t, from, 800*ms)
 	})
@@ -117,14 +125,14 @@ func TestRefreshOnDemandComesAtMostOnceASecond(t *testing.T) {
 		wait(time.Minute)
 		p.Refresh()
 		synctest.Wait()
-		if len(p.looks) != 2 {
-			t.Fatalf("%d looks, want a second one at once", len(p.looks))
+		if len(p.looks()) != 2 {
+			t.Fatalf("%d looks, want a second one at once", len(p.looks()))
 		}
 		for range 1000 {
 			p.Refresh()
 			wait(10 * time.Millisecond)
 		}
-		if n := len(p.looks); n < 11 || n > 13 {
+		if n := len(p.looks()); n < 11 || n > 13 {
 			t.Errorf("%d looks in 10 s of asking, want 10 more", n)
 		}
 	})
@@ -140,7 +148,7 @@ func TestOverlappingRoundsCollapse(t *testing.T) {
 			wait(100 * time.Millisecond)
 		}
 		wait(time.Minute)
-		if n := len(p.looks); n != 3 {
+		if n := len(p.looks()); n != 3 {
 			t.Errorf("%d looks, want the first, the one asked for, and one for all that came meanwhile", n)
 		}
 	})
@@ -156,7 +164,7 @@ func TestAFleetDoesNotLookInStep(t *testing.T) {
 		}
 		wait(100 * time.Second)
 		for _, p := range fleet {
-			at[p.looks[8].Sub(begin).Truncate(100*time.Millisecond)]++
+			at[p.looks()[8].Sub(begin).Truncate(100*time.Millisecond)]++
 		}
 		for d, n := range at {
 			if n > 20 {
