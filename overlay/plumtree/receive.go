@@ -62,12 +62,8 @@ func (t *Tree) arrived(now time.Time, w *window, e *cached) {
 	for _, link := range v.sources {
 		e.nowHas(link)
 	}
-	if v.asked == e.parent {
-		if n := t.neighbor(v.asked); n != nil {
-			n.answered = now
-		}
-	} else if v.asked != 0 {
-		e.nowHas(v.asked)
+	if n := t.neighbor(v.asked); n != nil && n.link == e.parent {
+		n.answered = now
 	}
 	t.unwant(w, i)
 }

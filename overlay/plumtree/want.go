@@ -15,7 +15,8 @@ type want struct {
 	at      time.Time      // when the next source is asked, or the want is dropped
 	asked   proto.LinkID   // who owes it now; 0: nobody
 	tried   bool           // somebody was asked, or could have been
-	sources []proto.LinkID // who announced it and was not asked, at most sourcesMax
+	sources []proto.LinkID // who announced it, at most sourcesMax
+	turn    int            // which of them is asked next
 	owner   proto.LinkID   // whose quota it counts in
 }
 
@@ -34,7 +35,7 @@ func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time
 	i, found := w.findWant(seq)
 	if found {
 		v := &w.wants[i]
-		if v.asked != n.link && len(v.sources) < sourcesMax && !slices.Contains(v.sources, n.link) {
+		if len(v.sources) < sourcesMax && !slices.Contains(v.sources, n.link) {
 			v.sources = append(v.sources, n.link)
 			if v.tried && v.asked == 0 {
 				t.askNext(now, w, v)
@@ -60,9 +61,9 @@ func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time
 func (t *Tree) askNext(now time.Time, w *window, v *want) bool {
 	v.tried = true
 	defer func() { w.wantsAt = earlier(w.wantsAt, v.at) }()
-	for len(v.sources) > 0 {
-		n := t.neighbor(v.sources[0])
-		v.sources = v.sources[1:]
+	for v.turn < len(v.sources) {
+		n := t.neighbor(v.sources[v.turn])
+		v.turn++
 		if n == nil {
 			continue
 		}
