@@ -26,7 +26,8 @@ type Core struct {
 	links   map[proto.LinkID]*link // every open connection; looked up only
 	learnAt time.Time              // the views are told the living members then
 	leave   leaving
-	running int // dispatches without a local result
+	running int    // dispatches without a local result
+	held    []held // requests that wait for the directory's word on their name
 
 	inner proto.Out      // what the machines want, not yet routed
 	outer []proto.Output // what the caller must do
@@ -60,6 +61,10 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 	c.outer = c.outer[:0]
 	c.take(now, in)
 	c.route(now)
+	if len(c.held) > 0 {
+		c.retryHeld(now)
+		c.route(now)
+	}
 	c.wake(now)
 	c.check()
 	return c.outer
@@ -68,7 +73,7 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 // Deadline is the next time the core wants a Wake; zero means never.
 func (c *Core) Deadline() time.Time {
 	return sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
-		c.pool.deadline(), c.learnAt, c.leave.at)
+		c.pool.deadline(), c.learnAt, c.leave.at, c.holdDeadline())
 }
 
 // Roster is everybody known, immutable, the same until something changes.
@@ -132,6 +137,7 @@ func (c *Core) wake(now time.Time) {
 			c.learn(now)
 		}
 		c.route(now)
+		c.retryHeld(now)
 		c.progressLeave(now)
 		c.route(now)
 	}

@@ -16,12 +16,19 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 	out := &c.inner
 	c.dir.Heard(now, l.peer.ID)
 	switch m := in.Msg.(type) {
-	case proto.Join, proto.ForwardJoin, proto.Neighbor, proto.Accept, proto.Refuse, proto.Bye, proto.Shuffle:
+	case proto.Join:
+		c.request(now, l, m.Self, m)
+	case proto.Neighbor:
+		c.request(now, l, m.Self, m)
+	case proto.ForwardJoin, proto.Accept, proto.Refuse, proto.Bye, proto.Shuffle:
 		if l.kind != proto.LinkOverlay {
 			out.Add(proto.Ignored{Why: "views_on_other_link", Peer: l.peer.ID})
 			return
 		}
 		c.views.Receive(now, l.id, l.peer.ID, m, out)
+		if m, ok := m.(proto.Refuse); ok {
+			c.refused(m.Why)
+		}
 	case proto.ShuffleReply:
 		c.views.Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Gossip, proto.IHave, proto.Graft, proto.GraftMiss, proto.Prune, proto.Last:

@@ -354,28 +354,61 @@ func (w *Wave) flush(now time.Time, c *call, out *proto.Out) {
 	w.report(c, false, out)
 }
 
-// report sends what is new to the parent, or to the caller if we are an orphan.
+// report sends what is new to the parent, or to the caller if we are an
+// orphan; in several frames where one would be too large.
 func (w *Wave) report(c *call, final bool, out *proto.Out) {
 	p := c.part
 	p.tookAt, p.spread = time.Time{}, p.hasSpread()
-	m := proto.Echo{
-		ID: c.msg.ID, Round: p.round, Final: final, Spread: p.spread,
-		Results: p.fresh.results, Receipts: p.fresh.receipts, Testimony: p.fresh.testimony,
-	}
+	receipts := p.fresh.receipts
 	if final {
-		m.Receipts = withoutResult(m.Receipts, m.Results, p.all.results)
+		receipts = withoutResult(receipts, p.fresh.results, p.all.results)
 	}
-	p.all.results = append(p.all.results, p.fresh.results...)
+	for rest := p.fresh.results; ; {
+		m := proto.Echo{ID: c.msg.ID, Round: p.round, Spread: p.spread}
+		m.Results, rest = splitResults(rest)
+		m.Receipts, receipts = split(receipts)
+		m.Testimony, p.fresh.testimony = split(p.fresh.testimony)
+		last := len(rest) == 0 && len(receipts) == 0 && len(p.fresh.testimony) == 0
+		m.Final = final && last
+		w.sendUp(c, m, out)
+		p.all.results = append(p.all.results, m.Results...)
+		p.all.testimony = append(p.all.testimony, m.Testimony...)
+		if last {
+			break
+		}
+	}
 	p.all.receipts = append(p.all.receipts, p.fresh.receipts...)
-	p.all.testimony = append(p.all.testimony, p.fresh.testimony...)
 	p.all.bytes += p.fresh.bytes
 	p.fresh = news{}
-	if p.orphan {
+}
+
+func (w *Wave) sendUp(c *call, m proto.Echo, out *proto.Out) {
+	if c.part.orphan {
 		w.stats.Adopts++
 		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: c.msg.From, Msg: proto.Adopt{Echo: m}})
 		return
 	}
-	out.Add(proto.Send{Link: p.parent, Msg: m})
+	out.Add(proto.Send{Link: c.part.parent, Msg: m})
+}
+
+// split cuts a list where a frame's bound demands it.
+func split[T any](list []T) (now, later []T) {
+	if len(list) <= proto.MaxResults {
+		return list, nil
+	}
+	return list[:proto.MaxResults:proto.MaxResults], list[proto.MaxResults:]
+}
+
+// splitResults cuts by count and by bytes, with room for what else a result carries.
+func splitResults(list []proto.NodeResult) (now, later []proto.NodeResult) {
+	bytes := 0
+	for i := range list {
+		bytes += len(list[i].Result.Payload) + len(list[i].Result.Reason) + 128
+		if i > 0 && (i == proto.MaxResults || bytes > proto.MaxFrame/2) {
+			return list[:i:i], list[i:]
+		}
+	}
+	return list, nil
 }
 
 // withoutResult drops the receipts of nodes whose result is told: with the
