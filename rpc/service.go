@@ -160,10 +160,10 @@ func (s *Service) announce() {
 	}
 	up.Groups = sortedKeys(groups)
 	for t := range s.topics {
-		up.Streams |= 1 << StreamOf(t)
+		up.Streams |= 1 << proto.TopicStream(t)
 	}
 	for m := range s.methods {
-		up.Streams |= 1 << StreamOf(methodTopic(m))
+		up.Streams |= 1 << proto.TopicStream(methodTopic(m))
 	}
 	s.mesh.Submit(up)
 }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"hash/fnv"
 	"slices"
 	"time"
 
@@ -12,13 +11,6 @@ import (
 // methodTopic is the topic that carries unconfirmed abcasts to a method.
 // Applications' own names never begin with a slash.
 func methodTopic(method string) string { return "/" + method }
-
-// StreamOf is the broadcast stream that carries a topic: 1 to 15, by FNV-1a.
-func StreamOf(topic string) uint8 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(topic)) // never fails
-	return uint8(1 + h.Sum32()%(proto.Streams-1))
-}
 
 // publish sends an unconfirmed abcast to everybody.
 func (s *Service) publish(c *call) {
@@ -184,7 +176,7 @@ func (a *App) nextEvent() (EventItem, bool) {
 func (s *Service) gap(g proto.Gap) {
 	s.counts[Counter{"dropped", "broadcast_gap"}] += g.Count
 	for _, topic := range sortedKeys(s.topics) {
-		if StreamOf(topic) != g.Stream {
+		if proto.TopicStream(topic) != g.Stream {
 			continue
 		}
 		for _, a := range slices.Clone(s.topics[topic]) {
