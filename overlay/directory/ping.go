@@ -170,7 +170,11 @@ func (d *Directory) silentAt(l *link) time.Time {
 	if q, ok := d.inquiries.Get(l.peer); ok && q.silent == l.id {
 		return time.Time{}
 	}
-	return l.unanswered.Add(time.Duration(d.cfg.MissedMax*(d.health+1)) * d.cfg.PingEvery)
+	return l.unanswered.Add(d.silentFor())
+}
+
+func (d *Directory) silentFor() time.Duration {
+	return time.Duration(d.cfg.MissedMax*(d.health+1)) * d.cfg.PingEvery
 }
 
 // pong takes an answer over any link. What it answers was sent at Echo.
@@ -186,7 +190,9 @@ func (d *Directory) pong(now time.Time, id proto.LinkID, from peer.ID, m proto.P
 		l.unanswered = time.Time{}
 		busy := m.Sent - m.Received
 		rtt := max(0, now.Sub(sent)-busy)
-		out.Add(proto.LinkTiming{Link: id, RTT: rtt, Offset: m.Echo + (now.Sub(sent)-busy)/2 - m.Received})
+		if sent.After(d.gapAt) && rtt < d.silentFor() { // else a stall was measured, not the link
+			out.Add(proto.LinkTiming{Link: id, RTT: rtt, Offset: m.Echo + (now.Sub(sent)-busy)/2 - m.Received})
+		}
 		d.answered(now, l, sent, out)
 	}
 	d.compare(now, id, m.Digest, out)
