@@ -46,7 +46,7 @@ var ours = map[string][]string{
 	"rpc/local":               {"rpc", "rpc/starling/v1", "rpc/starling/v1/starlingv1connect", "overlay/peer", "overlay/proto"},
 	"rpc/client":              {"rpc/starling/v1"},
 	"cmd/starling":            {"*"},
-	"cmd/starling/config":     {"*"},
+	"cmd/starling/config":     {"strategies/static", "strategies/dns", "strategies/file", "overlay/keys"},
 	"cmd/starling/term":       {},
 	"cmd/starling/ask":        {"cmd/starling/term", "rpc", "rpc/client", "rpc/starling/v1"},
 	"cmd/starling/flock":      {"cmd/starling/ask", "cmd/starling/term", "rpc/client", "rpc/starling/v1"},

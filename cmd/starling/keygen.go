@@ -1,11 +1,11 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/starlingmesh/starling/overlay/keys"
 )
 
 func newKeygen() *cobra.Command {
@@ -25,9 +25,5 @@ let key and accept_key change places; take accept_key away.`,
 	}
 }
 
-// newKey is a pre-shared key: 256 bits, so that nobody guesses it from a recorded handshake.
-func newKey() string {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails: crypto/rand ends the process instead
-	return base64.RawURLEncoding.EncodeToString(key)
-}
+// newKey is a pre-shared key in the form that the configuration takes.
+func newKey() string { return keys.New().Reveal() }

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/starlingmesh/starling/cmd/starling/ask"
+	"github.com/starlingmesh/starling/cmd/starling/flock"
 )
 
 // newRoot is the tree of commands. ran is set as soon as a command line was understood.
@@ -36,8 +37,9 @@ Exit codes: 0 good, 1 error, 2 usage, 3 some nodes failed, 4 all failed, 5 no ag
 			root.AddCommand(c)
 		}
 	}
-	add(groupRun, ask.Handle())
-	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version()), ask.Ping())
+	add(groupRun, newAgent(), flock.Dev(newKey), newRun(), ask.Handle())
+	root.AddCommand(flock.Demo(newKey), flock.App())
+	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version()), ask.Ping(), newDiscover())
 	add(groupAsk, ask.Call(), ask.Multicall(), ask.Cast(), ask.Abcast())
 	add(groupSetUp, newConfig(), newKeygen(), ask.Errors(), ask.Fault(), newVersion())
 	root.SetHelpCommandGroupID(groupSetUp)

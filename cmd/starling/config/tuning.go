@@ -32,6 +32,8 @@ type Overlay struct {
 	DialTimeout time.Duration `yaml:"dial_timeout" range:"50ms..1m"`
 	// How long a demoted link stays for what is under way.
 	Drain time.Duration `yaml:"drain" range:"10ms..1m"`
+	// How long a leaving node may take to finish the calls it runs.
+	Leave time.Duration `yaml:"leave" range:"100ms..10m"`
 	// How long a member is not asked after it failed or was evicted; doubles up to cool_down_max.
 	CoolDown time.Duration `yaml:"cool_down" range:"100ms..1h"`
 	// What cool_down doubles to.
@@ -80,7 +82,7 @@ var (
 	defaultOverlay = Overlay{
 		Active: 5, Floor: 4, Passive: 30, ARWL: 6, PRWL: 3, ShuffleActive: 3, ShufflePassive: 4, ShuffleEvery: 10 * time.Second,
 		RefillEvery: time.Second, Requests: 3, RequestTimeout: 500 * time.Millisecond, DialTimeout: time.Second,
-		Drain: time.Second, CoolDown: 10 * time.Second, CoolDownMax: time.Minute,
+		Drain: time.Second, Leave: 5 * time.Second, CoolDown: 10 * time.Second, CoolDownMax: time.Minute,
 	}
 	defaultDetection = Detection{
 		PingEvery: time.Second, MissedMax: 3, ProbeTimeout: time.Second, ProbeEvery: 10 * time.Second,

@@ -1,20 +1,18 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/starlingmesh/starling/overlay/keys"
 )
 
 // socketMax is how long a unix socket's path can be: sun_path less the closing zero (unix(7)).
 const socketMax = 107
-
-// keyBits is how much randomness a pre-shared key must have: it can be guessed at offline from one recorded handshake.
-const keyBits = 128
 
 // Validate tells what is missing and what does not fit together. file is for the messages.
 func (c *Config) Validate(file string) error {
@@ -110,18 +108,6 @@ func (c *Config) NodeName() (string, error) {
 	return name, nil
 }
 
-// KeyBytes decodes a key as `starling keygen` writes it.
-func KeyBytes(s Secret) ([]byte, error) {
-	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s.Reveal(), "="))
-	if err != nil {
-		return nil, fmt.Errorf("is not base64url as `starling keygen` writes it")
-	}
-	if len(key)*8 < keyBits {
-		return nil, fmt.Errorf("has %d bits, fewer than %d: take one from `starling keygen`", len(key)*8, keyBits)
-	}
-	return key, nil
-}
-
 // validation collects problems.
 type validation struct {
 	file     string
@@ -145,7 +131,7 @@ func (v *validation) key(key string, s Secret) {
 	if s == "" {
 		return
 	}
-	if _, err := KeyBytes(s); err != nil {
+	if _, err := keys.Parse(s.Reveal()); err != nil {
 		v.add(key, "%v", err)
 	}
 }

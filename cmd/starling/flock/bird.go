@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/starlingmesh/starling/rpc/client"
 )
@@ -48,6 +49,13 @@ func (b *Bird) connect(ctx context.Context) error {
 		b.client = c
 	}
 	status, err := b.client.Status(ctx)
+	for err != nil && context.Cause(ctx) == nil { // a client of the process before needs a moment to find this one
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+			status, err = b.client.Status(ctx)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w%s", b.Name, err, b.lastWords())
 	}

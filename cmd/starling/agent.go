@@ -1,0 +1,37 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newAgent() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the sidecar",
+		Long: `Runs the sidecar until SIGTERM or Ctrl-C, then tells the others that it leaves. A second signal ends it at once.
+It needs a configuration: "starling config init" writes one.`,
+		Example: "  starling agent -c starling.yaml",
+		Args:    cobra.NoArgs,
+	}
+	file := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		log := newLogger(c.ErrOrStderr(), cfg.Log)
+		a, err := newNode(c.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		return a.run(c.Context())
+	}
+	return c
+}
+
+// defaultConfigFile is where packages and images put it.
+const defaultConfigFile = "/etc/starling/config.yaml"
+
+func configFlag(c *cobra.Command) *string {
+	return c.Flags().StringP("config", "c", defaultConfigFile, `the configuration; "-" is standard input`)
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/starlingmesh/starling/cmd/starling/config"
+	"github.com/starlingmesh/starling/discovery"
+	"github.com/starlingmesh/starling/strategies/dns"
+	"github.com/starlingmesh/starling/strategies/file"
+	"github.com/starlingmesh/starling/strategies/static"
+)
+
+// newSources makes the strategies. A new strategy is a folder, a struct in config/sources.go, and a case here.
+func newSources(blocks []config.Source, log *slog.Logger) ([]discovery.Source, error) {
+	sources := make([]discovery.Source, 0, len(blocks))
+	for _, b := range blocks {
+		s, err := newSource(b, log.With("source", b.Label()))
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", b.Label(), err)
+		}
+		s.Name, s.Removal = b.Label(), discovery.Removal(b.Removal)
+		sources = append(sources, s)
+	}
+	return sources, nil
+}
+
+func newSource(b config.Source, log *slog.Logger) (discovery.Source, error) {
+	switch o := b.Options.(type) {
+	case *config.Static:
+		s, err := static.New(static.Config(*o), nil)
+		if err != nil {
+			return discovery.Source{}, err
+		}
+		return discovery.Source{Strategy: s, SelfOptional: true, Refresh: s.Refresh, Describe: s.Describe}, nil
+	case *config.DNS:
+		s, err := dns.New(dns.Config(*o), log)
+		if err != nil {
+			return discovery.Source{}, err
+		}
+		return discovery.Source{Strategy: s, Refresh: s.Refresh, Describe: s.Describe}, nil
+	case *config.File:
+		s, err := file.New(file.Config(*o), nil)
+		if err != nil {
+			return discovery.Source{}, err
+		}
+		return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
+	default:
+		panic(fmt.Sprintf("no strategy for %T", o))
+	}
+}

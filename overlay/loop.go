@@ -1,0 +1,191 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/link"
+	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wire"
+)
+
+// Run takes part in the overlay until ctx ends, which is no error, or the core
+// says that this process must end, which is. When it returns, all links are
+// closed and nothing of it is left. It runs once.
+func (o *Overlay) Run(ctx context.Context, upper Upper) error {
+	if o.started.Swap(true) {
+		panic("overlay: Run a second time")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	o.running, o.upper = ctx, upper
+	o.wg.Go(func() { o.accept(ctx) })
+	o.log.Info("node started", "name", o.self.Name, "id", o.self.ID.String(), "addr", o.Addr().String(),
+		"advertise", o.self.Addrs, "names_proven", o.keys.ProvesNames())
+	err := o.loop(ctx)
+	cancel()
+	o.end()
+	return err
+}
+
+// end closes everything and waits for it.
+func (o *Overlay) end() {
+	_ = o.listener.Close()
+	o.inbox.close()
+	o.ClearFaults("")
+	for _, l := range o.table.close() {
+		l.Hangup(true)
+	}
+	o.wg.Wait()
+	o.goneOnce.Do(func() { close(o.gone) })
+	o.log.Info("node ended", "name", o.self.Name)
+}
+
+// idleTick is how long the loop sleeps at most, so that it can be seen to live.
+const idleTick = time.Second
+
+// loop is the only one that touches the core.
+func (o *Overlay) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var inputs []proto.Input
+	touched := map[*link.Link]struct{}{}
+	for {
+		var since time.Time
+		inputs, since = o.inbox.take(inputs)
+		for i, in := range inputs {
+			inputs[i] = nil
+			if err := o.step(in, touched); err != nil {
+				return err
+			}
+		}
+		now := time.Now()
+		if at := o.core.Deadline(); !at.IsZero() && !now.Before(at) {
+			if err := o.step(proto.Wake{}, touched); err != nil {
+				return err
+			}
+		}
+		for l := range touched {
+			l.Flush()
+			delete(touched, l)
+		}
+		o.turned(now, since, len(inputs))
+		if ctx.Err() != nil {
+			return nil
+		}
+		o.sleep(ctx, timer)
+	}
+}
+
+// sleep waits for inputs, the core's deadline, or the end.
+func (o *Overlay) sleep(ctx context.Context, timer *time.Timer) {
+	wait := idleTick
+	if at := o.core.Deadline(); !at.IsZero() {
+		wait = min(wait, time.Until(at))
+	}
+	if wait <= 0 {
+		return
+	}
+	timer.Reset(wait)
+	select {
+	case <-o.inbox.wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// turned keeps the books of one turn of the loop.
+func (o *Overlay) turned(now, since time.Time, inputs int) {
+	o.tick.Store(now.UnixNano())
+	if inputs > 0 {
+		o.lag.add(now.Sub(since))
+	}
+	if now.Sub(o.publishedAt) >= idleTick {
+		o.publish()
+	}
+}
+
+// publish makes what the core knows known to other goroutines.
+func (o *Overlay) publish() {
+	o.publishedAt = time.Now()
+	o.roster.Store(o.core.Roster())
+	o.views.Store(&views{active: o.core.Active(), passive: o.core.Passive()})
+}
+
+// step gives the core one input and carries out what it wants.
+func (o *Overlay) step(in proto.Input, touched map[*link.Link]struct{}) error {
+	if r, ok := in.(proto.Received); ok {
+		o.frames.in.add(r.Msg)
+	}
+	for _, out := range o.core.Step(time.Now(), in) {
+		switch out := out.(type) {
+		case proto.Send:
+			o.send(out, touched)
+		case proto.Dial:
+			o.dial(out)
+		case proto.Hangup:
+			o.hangup(out)
+		case proto.Ignored:
+			o.ignored.add(out.Why)
+		case proto.Fatal:
+			o.upper.Handle(out)
+			return fmt.Errorf("overlay: this node must end: %w", errors.New(out.Why))
+		default:
+			o.tell(out)
+		}
+	}
+	return nil
+}
+
+// keepFrame is the largest buffer for frames that is kept, in bytes.
+const keepFrame = 64 << 10
+
+// send writes a frame and queues it; its link is woken at the end of the turn.
+func (o *Overlay) send(out proto.Send, touched map[*link.Link]struct{}) {
+	l := o.table.get(out.Link)
+	if l == nil {
+		return // its LinkDown is on the way
+	}
+	o.out = wire.Append(o.out[:0], out.Msg)
+	l.Send(out.Msg, o.out)
+	touched[l] = struct{}{}
+	o.frames.out.add(out.Msg)
+	if cap(o.out) > keepFrame {
+		o.out = nil
+	}
+}
+
+func (o *Overlay) hangup(out proto.Hangup) {
+	if l := o.table.get(out.Link); l != nil {
+		o.log.Debug("hang up", "peer", l.Peer.Name, "addr", l.Addr, "why", out.Why)
+		l.Hangup(out.Flush)
+	}
+}
+
+// tell hands an output to the layer above, and logs what changes the node's state.
+func (o *Overlay) tell(out proto.Output) {
+	switch out := out.(type) {
+	case proto.MembersChanged:
+		o.roster.Store(o.core.Roster())
+		for _, c := range out.Changes {
+			if c.Kind != proto.ChangeUpdated {
+				o.log.Info("member "+c.Kind.String(), "peer", c.Member.Entry.Name, "id", c.Member.Entry.ID.String(), "why", c.Member.Why)
+			}
+		}
+	case proto.NeighborUp:
+		o.log.Info("neighbour up", "peer", out.Peer.Name, "link", uint64(out.Link))
+	case proto.NeighborDown:
+		o.log.Info("neighbour down", "peer", out.Peer.Short(), "link", uint64(out.Link), "why", out.Why)
+	case proto.ContactsWanted:
+		o.log.Info("contacts wanted", "why", out.Why)
+	case proto.Gone:
+		o.goneOnce.Do(func() { close(o.gone) })
+	case proto.Dispatch, proto.CancelDispatch, proto.CallStarted, proto.CallVerdict, proto.CallDone, proto.CallRefused,
+		proto.Published, proto.Deliver, proto.Gap, proto.NeighborDraining:
+	default:
+		panic(fmt.Sprintf("overlay: the core gave a %T, which is not for the world", out))
+	}
+	o.upper.Handle(out)
+}
