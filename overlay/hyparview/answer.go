@@ -86,9 +86,6 @@ func (v *Views) request(now time.Time, l *link, self *proto.PeerInfo, q wish, ou
 	}
 	bridge := q.bridge && v.active.Len()-v.ordinary() < v.cfg.Bridges
 	if !bridge && v.active.Len() >= v.cfg.Active && !v.makeRoom(now, l, q.high, out) {
-		if q.join {
-			v.walk(l, out)
-		}
 		return
 	}
 	out.Add(proto.Send{Link: l.id, Msg: proto.Accept{Self: v.self}})
@@ -98,12 +95,11 @@ func (v *Views) request(now time.Time, l *link, self *proto.PeerInfo, q wish, ou
 	}
 }
 
-// makeRoom evicts for a request that has a right to it. Else it refuses: "High
-// priority only when the active view has 0 (or 1) members" is for the asker,
-// and a joiner is redirected, not let in at a member's cost.
+// makeRoom evicts for a request of high priority, or else refuses. Unlike in the
+// paper a joiner is redirected, not let in at a member's cost: of a thousand
+// that start at once each would throw out another.
 func (v *Views) makeRoom(now time.Time, l *link, high bool, out *proto.Out) bool {
-	swap := now.Before(v.swapUntil)
-	if !high && !swap {
+	if !high {
 		v.refuse(now, l, proto.RefuseFull, out)
 		return false
 	}
@@ -115,9 +111,6 @@ func (v *Views) makeRoom(now time.Time, l *link, high bool, out *proto.Out) bool
 	if victim == nil {
 		v.refuse(now, l, proto.RefuseFull, out)
 		return false
-	}
-	if !high {
-		v.swapUntil = time.Time{}
 	}
 	v.demote(now, victim, proto.ByeEvicted, &l.peer, out)
 	return true
@@ -179,7 +172,7 @@ func (v *Views) refuse(now time.Time, l *link, why proto.RefuseWhy, out *proto.O
 	mustHold(why != 0, "a refusal has a reason") // H5
 	msg := proto.Refuse{Why: why}
 	if why == proto.RefuseFull || why == proto.RefuseCoolDown {
-		msg.Peers = v.redirect(l.peer.ID, nil)
+		msg.Peers = v.redirect(l.peer.ID)
 		v.remember(now, l.peer, now)
 	}
 	out.Add(proto.Send{Link: l.id, Msg: msg})

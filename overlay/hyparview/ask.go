@@ -14,7 +14,6 @@ type purpose uint8
 const (
 	forNeighbor purpose = iota + 1 // ask a peer of the passive view for a place
 	forContact                     // join at an address; who is there will turn out
-	forJoin                        // join at a known peer, to be walked through the overlay
 	forSplit                       // take a walked joiner into a full view
 	forSwap                        // exchange a member for this peer
 	forBridge                      // join another component
@@ -32,7 +31,7 @@ type attempt struct {
 // needsRoom tells whether the attempt makes sense only while the view is not full.
 func (a *attempt) needsRoom() bool {
 	switch a.purpose {
-	case forNeighbor, forContact, forJoin:
+	case forNeighbor, forContact:
 		return true
 	case forSplit, forSwap, forBridge, forProbe:
 		return false
@@ -72,6 +71,14 @@ func (v *Views) wants() int {
 	return min(v.cfg.Requests, v.cfg.Active-v.active.Len()) - n
 }
 
+// urgent tells whether requests have high priority: only when the active view
+// has 0 or 1 members ("raising it starts an endless eviction cascade"), and
+// only after others refused: the first answers in a storm of joiners are
+// redirects, and who redirects has room nearby more often than not.
+func (v *Views) urgent() bool {
+	return v.active.Len() <= 1 && v.refusals >= 2*v.cfg.Requests
+}
+
 // refill asks peers until enough requests are under way. "Always refill to the
 // maximum": a minimum below it left islands without any failure.
 func (v *Views) refill(now time.Time, tick bool, out *proto.Out) {
@@ -89,22 +96,14 @@ func (v *Views) refill(now time.Time, tick bool, out *proto.Out) {
 		if !ok {
 			break
 		}
-		v.ask(now, info, out)
+		v.dial(now, attempt{purpose: forNeighbor, peer: info}, info.Addrs, proto.LinkOverlay, out)
+	}
+	if tick {
+		v.walkSelf(now, out)
 	}
 	if v.active.Len() < 2 && v.wants() > 0 {
 		v.dialContacts(now, out)
 	}
-}
-
-// ask dials a peer for a place. A view that stays below its floor because
-// everybody is full asks for walks again: these make room where there is none.
-func (v *Views) ask(now time.Time, info proto.PeerInfo, out *proto.Out) {
-	p := forNeighbor
-	if v.active.Len() < v.cfg.Floor && v.refusals >= v.cfg.Requests && !now.Before(v.rejoinAt) {
-		p = forJoin
-		v.rejoinAt = now.Add(v.cfg.Lonely)
-	}
-	v.dial(now, attempt{purpose: p, peer: info}, info.Addrs, proto.LinkOverlay, out)
 }
 
 func (v *Views) dial(now time.Time, a attempt, addrs []string, kind proto.LinkKind, out *proto.Out) {
@@ -179,9 +178,8 @@ func (v *Views) dialled(now time.Time, l *link, out *proto.Out) {
 		out.Add(proto.Ignored{Why: "views_another_node", Peer: l.peer.ID})
 		return
 	}
-	if k, ok := v.passive.Get(l.peer.ID); ok {
-		k.info, k.heard = l.peer, now
-		v.passive.Put(l.peer.ID, k)
+	if v.passive.Has(l.peer.ID) {
+		v.remember(now, l.peer, now)
 	}
 	if why := v.tooLate(now, l); why != "" {
 		v.hangup(l, why, false, out)
@@ -189,13 +187,11 @@ func (v *Views) dialled(now time.Time, l *link, out *proto.Out) {
 	}
 	l.state, l.deadline = stateAsked, now.Add(v.cfg.RequestTimeout)
 	switch a.purpose {
-	case forContact, forJoin, forSwap:
+	case forContact:
 		out.Add(proto.Send{Link: l.id, Msg: proto.Join{Self: v.self}})
-	case forNeighbor, forSplit, forBridge:
-		// High only after others refused: the first answers of a storm of joiners
-		// are redirects, and evicting at once would be a cascade.
-		high := v.active.Len() <= 1 && v.refusals >= v.cfg.Requests
-		out.Add(proto.Send{Link: l.id, Msg: proto.Neighbor{Self: v.self, High: high, Bridge: a.purpose == forBridge}})
+	case forNeighbor, forSplit, forSwap, forBridge:
+		bridge := a.purpose == forBridge || a.purpose == forSwap
+		out.Add(proto.Send{Link: l.id, Msg: proto.Neighbor{Self: v.self, High: v.urgent(), Bridge: bridge}})
 	case forProbe:
 		panic("hyparview: a probe asks for nothing")
 	default:
@@ -266,9 +262,6 @@ func (v *Views) accept(now time.Time, l *link, self *proto.PeerInfo, out *proto.
 		}
 		v.demote(now, victim, proto.ByeEvicted, &l.peer, out)
 	}
-	if p == forSwap {
-		v.swapUntil = time.Time{}
-	}
 	v.enter(now, l, bridge, out)
 	v.hungry = true
 }
@@ -310,13 +303,13 @@ func (v *Views) Bridge(now time.Time, info proto.PeerInfo, out *proto.Out) {
 	v.dial(now, attempt{purpose: forBridge, peer: info}, info.Addrs, proto.LinkOverlay, out)
 }
 
-// Swap exchanges one member for a node that came back, so that two halves that
-// one bridge joins grow together. It does so at most once until within has gone
-// by, and not at all if nobody there takes it.
-func (v *Views) Swap(now time.Time, info proto.PeerInfo, within time.Duration, out *proto.Out) {
-	if v.leaving || v.active.Has(info.ID) || v.isCooling(now, info.ID) || !v.usable(now, &info) || v.pendingFor(forSwap) > 0 {
+// Swap exchanges one member for a node that came back, so that halves which a
+// few bridges join grow together. There the link is a bridge, held above the
+// maximum; here it is an ordinary one, and if the view is full a member is
+// evicted once the other side has accepted. Nothing happens if it does not.
+func (v *Views) Swap(now time.Time, info proto.PeerInfo, out *proto.Out) {
+	if v.leaving || !v.usable(now, &info) || v.pendingFor(forSwap) > 0 {
 		return
 	}
-	v.swapUntil = now.Add(within)
 	v.dial(now, attempt{purpose: forSwap, peer: info}, info.Addrs, proto.LinkOverlay, out)
 }

@@ -186,7 +186,7 @@ func (v *Views) demote(now time.Time, l *link, why proto.ByeWhy, newcomer *proto
 	v.active.Delete(id)
 	var others []proto.PeerInfo
 	if why != proto.ByeLeaving {
-		others = v.redirect(id, newcomer)
+		others = v.farewell(id, newcomer)
 		v.coolDown(now, id, v.cfg.CoolDown, l.peer.Incarnation, false)
 		v.remember(now, l.peer, now)
 	}

@@ -1,7 +1,6 @@
 package hyparview
 
 import (
-	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -38,7 +37,9 @@ func (v *Views) remember(now time.Time, info proto.PeerInfo, heard time.Time) {
 		if heard.Before(old.heard) {
 			heard = old.heard
 		}
-	} else if !v.freeName(&info) {
+		v.passive.Delete(info.ID) // its name may be another now
+	}
+	if !v.freeName(&info) {
 		return
 	}
 	v.passive.Put(info.ID, known{info: info, heard: heard})
@@ -106,9 +107,24 @@ func (v *Views) takeHints(now time.Time, peers []proto.PeerInfo) {
 	}
 }
 
-// redirect is what a peer is told that finds no place here: first the newcomer
-// that took it, then a random choice of both views.
-func (v *Views) redirect(to peer.ID, newcomer *proto.PeerInfo) []proto.PeerInfo {
+// redirect tells a peer that finds no place here whom to ask instead. These are
+// members only: among the merely known are others that were turned away, and
+// joiners that are sent to each other make a cluster of their own (seen with 13
+// nodes and one contact). Sent to members, each finds its first link among
+// nodes that are linked already.
+func (v *Views) redirect(to peer.ID) []proto.PeerInfo {
+	var peers []proto.PeerInfo
+	for _, i := range v.sample(v.active.Len(), v.cfg.Redirect) {
+		if id, l := v.active.At(i); id != to {
+			peers = append(peers, l.peer)
+		}
+	}
+	return peers
+}
+
+// farewell tells a member that loses its place whom to ask instead: first the
+// newcomer that took it, then a random choice of both views.
+func (v *Views) farewell(to peer.ID, newcomer *proto.PeerInfo) []proto.PeerInfo {
 	var peers []proto.PeerInfo
 	if newcomer != nil {
 		peers = append(peers, *newcomer)
@@ -118,7 +134,7 @@ func (v *Views) redirect(to peer.ID, newcomer *proto.PeerInfo) []proto.PeerInfo 
 		if len(peers) == v.cfg.Redirect {
 			break
 		}
-		if id := all[i].ID; id != to && !slices.ContainsFunc(peers, func(p proto.PeerInfo) bool { return p.ID == id }) {
+		if id := all[i].ID; id != to && (newcomer == nil || id != newcomer.ID) {
 			peers = append(peers, all[i])
 		}
 	}

@@ -31,10 +31,9 @@ type Views struct {
 	refillWait time.Duration
 	hungry     bool      // refill at the end of this step
 	refusals   int       // for want of room, since somebody last entered
-	rejoinAt   time.Time // not before this a request asks for walks again
+	walkAt     time.Time // not before this a walk for ourselves starts again
 	shuffleAt  time.Time
 	shuffled   time.Time // last shuffle of ours; zero: never
-	swapUntil  time.Time // until then one member may be evicted for an incomer
 	lonelyAt   time.Time // when to call for help; zero: not lonely
 	lonelyWait time.Duration
 	leaving    bool

@@ -7,24 +7,31 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// walksRefused is how many walks a full node sends for a joiner. Each ends in
-// up to two links (the split edge), and the joiner asks several contacts.
-const walksRefused = 2
-
-// walk sends a joiner through the overlay: over all links if it was taken
-// ("the contact node … will send a ForwardJoin request … to all other nodes in
-// its active view", HyParView, 4.2), over a few if not.
+// walk sends a joiner that was taken through the overlay, over all other links
+// (HyParView, 4.2).
 func (v *Views) walk(joiner *link, out *proto.Out) {
-	n := v.active.Len()
-	if joiner.state != stateActive {
-		n = walksRefused
-	}
-	for _, i := range v.sample(v.active.Len(), n) {
-		id, l := v.active.At(i)
+	for id, l := range v.active.All() {
 		if id != joiner.peer.ID {
 			out.Add(proto.Send{Link: l.id, Msg: proto.ForwardJoin{Joiner: joiner.peer, TTL: v.cfg.ARWL}})
 		}
 	}
+}
+
+// walkSelf sends a walk for this node, if its view stays below the floor while
+// others are known, because these are full or cooling down. Where the walk ends
+// an edge is split. High priority could do the same and must not: it is for
+// views of 0 or 1, "raising it starts an endless eviction cascade".
+func (v *Views) walkSelf(now time.Time, out *proto.Out) {
+	n := v.active.Len()
+	if n == 0 || n >= v.cfg.Floor || v.passive.Len() == 0 || now.Before(v.walkAt) || len(v.self.Addrs) == 0 {
+		return
+	}
+	if v.refusals < v.cfg.Requests && v.wants() <= 0 {
+		return
+	}
+	v.walkAt = now.Add(v.cfg.RefillEvery)
+	_, l := v.active.At(v.rng.IntN(n))
+	out.Add(proto.Send{Link: l.id, Msg: proto.ForwardJoin{Joiner: v.self, TTL: v.cfg.ARWL}})
 }
 
 // forwardJoin takes a joiner's walk one hop on. Unlike the paper a node with

@@ -329,9 +329,38 @@ func (w *world) send(e *end, msg proto.Message) {
 	to := e.other
 	w.at(w.in(to), func() {
 		if to.up && !to.cut {
-			to.node.step(func(out *proto.Out) { to.node.Receive(w.now, to.id, e.node.info.ID, msg, out) })
+			to.node.step(func(out *proto.Out) {
+				l := to.node.find(to.id)
+				idle := l != nil && l.state == stateIdle
+				to.node.Receive(w.now, to.id, e.node.info.ID, msg, out)
+				if idle && isRequest(msg) && !answers(out, to.id) {
+					w.t.Fatalf("node %d did not answer %T", to.node.i, msg)
+				}
+			})
 		}
 	})
+}
+
+func isRequest(msg proto.Message) bool {
+	switch msg.(type) {
+	case proto.Join, proto.Neighbor:
+		return true
+	}
+	return false
+}
+
+// answers tells whether there is exactly one answer to a request on this link.
+func answers(out *proto.Out, id proto.LinkID) bool {
+	n := 0
+	for _, o := range out.List {
+		if s, ok := o.(proto.Send); ok && s.Link == id {
+			switch s.Msg.(type) {
+			case proto.Accept, proto.Refuse:
+				n++
+			}
+		}
+	}
+	return n == 1
 }
 
 func (w *world) sendTo(from *node, o proto.SendTo) {
