@@ -1,0 +1,130 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wire"
+)
+
+// refusedWhy says why a connection did not become a link. It labels a metric.
+type refusedWhy uint8
+
+const (
+	whySilent    refusedWhy = iota + 1 // it said nothing: in time, or before others came
+	whyClosed                          // it went away before it had said anything
+	whyTimeout                         // it began, and did not come to its end in time
+	whyPlaintext                       // its first bytes are not TLS
+	whyTLS                             // TLS failed: key, certificate, or the connection broke
+	whyGarbage                         // what came in place of a Hello is none
+	whyCluster                         // another cluster ID
+	whyVersion                         // no protocol version in common
+	whyProof                           // the node ID does not belong to the key, or the key not to the connection
+	whyName                            // the certificate is another node's
+	whySelf                            // we dialled ourselves
+	whyBusy                            // too many handshakes at once
+	whyLinks                           // too many links
+	whyLane                            // a lane of a link that is not there, or one too many
+	whyExpect                          // the node that was dialled is another one
+	whyFault                           // cut by fault injection
+	whyEnd
+)
+
+var refusedNames = [whyEnd]string{
+	"", "silent", "closed", "timeout", "plaintext", "tls", "garbage", "cluster", "version", "proof", "name", "self",
+	"busy", "links", "lane", "expect", "fault",
+}
+
+func (w refusedWhy) String() string { return refusedNames[w] }
+
+// refusal is the error of a handshake.
+type refusal struct {
+	why refusedWhy
+	err error
+	id  peer.ID // who answered, with whyExpect
+}
+
+// refuse makes a refusal. An error that comes of the time being over is a
+// timeout, wherever it struck; and the other side's own word tells more than ours.
+func refuse(why refusedWhy, err error) *refusal {
+	var said *wire.Refusal
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		why = whyTimeout
+	case errors.As(err, &said):
+		switch said.Why {
+		case wire.RefusedVersion:
+			why = whyVersion
+		case wire.RefusedCluster:
+			why = whyCluster
+		case wire.RefusedName:
+			why = whyName
+		case wire.RefusedBusy:
+			why = whyLinks
+		default:
+			why = whyBusy
+		}
+	}
+	return &refusal{why: why, err: err}
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%s: %v", r.why, r.err) }
+func (r *refusal) Unwrap() error { return r.err }
+
+// dialWhy puts what went wrong with one address into the core's words.
+func dialWhy(err error) (proto.DialWhy, peer.ID) {
+	var r *refusal
+	var timeout net.Error
+	switch {
+	case errors.As(err, &r):
+		switch r.why {
+		case whyTimeout:
+			return proto.DialTimeout, peer.ID{}
+		case whyCluster:
+			return proto.DialCluster, peer.ID{}
+		case whyVersion:
+			return proto.DialVersion, peer.ID{}
+		case whySelf:
+			return proto.DialSelf, peer.ID{}
+		case whyExpect:
+			return proto.DialOtherNode, r.id
+		case whyTLS, whyGarbage, whyProof, whyName:
+			return proto.DialTLS, peer.ID{}
+		default:
+			return proto.DialNetwork, peer.ID{}
+		}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return proto.DialRefused, peer.ID{}
+	case errors.Is(err, context.Canceled), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE),
+		errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.ENOBUFS):
+		return proto.DialLocal, peer.ID{}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return proto.DialTimeout, peer.ID{}
+	default:
+		return proto.DialNetwork, peer.ID{}
+	}
+}
+
+// refusals counts refused connections, and logs the first of a reason and then
+// one in ten seconds: a flood must not become a flood of lines.
+type refusals struct {
+	count [whyEnd]atomic.Uint64
+	said  [whyEnd]atomic.Int64 // when it was logged last, Unix nanoseconds
+}
+
+const refusalLogEvery = 10 * time.Second
+
+// add counts one and tells whether to log it.
+func (r *refusals) add(why refusedWhy) bool {
+	r.count[why].Add(1)
+	now, last := time.Now().UnixNano(), r.said[why].Load()
+	return (last == 0 || now-last >= int64(refusalLogEvery)) && r.said[why].CompareAndSwap(last, now)
+}

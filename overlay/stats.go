@@ -1,0 +1,136 @@
+package overlay
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wire"
+)
+
+// Stats is what has been counted since the start, and how things stand. Keys
+// of maps are from closed sets: they may label metrics.
+type Stats struct {
+	BytesIn, BytesOut   uint64            // of all connections, TLS included
+	FramesIn, FramesOut map[string]uint64 // by message
+	Links               map[string]int    // up now, by kind; "lane" too
+	Queued              int               // bytes waiting in all links' queues
+	Refused             map[string]uint64 // connections and dials that did not become a link, by reason
+	AcceptErrors        uint64            // accepts that failed, mostly for lack of descriptors
+	Handshakes          int               // connections not admitted yet, now
+	Dials               map[string]uint64 // "up", or why not
+	Unread              map[string]uint64 // frames not understood, by reason; all but later_version ended their link
+	Ignored             map[string]uint64 // what peers sent and was not acted upon, by reason
+	Lag                 Lag
+	Active, Passive     []peer.ID // views of at most a second ago
+}
+
+// Lag is how long inputs waited for the loop: the first of each batch.
+type Lag struct {
+	Batches uint64
+	Sum     time.Duration
+	Max     time.Duration
+}
+
+// meters are what Stats reads.
+type meters struct {
+	bytesIn, bytesOut atomic.Uint64
+	acceptErrors      atomic.Uint64
+	refusals          refusals
+	dials             labels
+	unread            labels
+	ignored           labels
+	frames            struct{ in, out frameMeter }
+	lag               lagMeter
+	publishedAt       time.Time // owned by the loop
+}
+
+// Stats is a snapshot.
+func (o *Overlay) Stats() Stats {
+	s := Stats{
+		BytesIn: o.bytesIn.Load(), BytesOut: o.bytesOut.Load(),
+		FramesIn: o.frames.in.read(), FramesOut: o.frames.out.read(),
+		Links: map[string]int{}, Refused: map[string]uint64{}, AcceptErrors: o.acceptErrors.Load(),
+		Handshakes: o.gate.count(), Dials: o.dials.read(), Unread: o.unread.read(), Ignored: o.ignored.read(),
+		Lag: o.lag.read(),
+	}
+	for _, l := range o.table.all() {
+		s.Links[l.Kind.String()]++
+		lanes, queued := l.Measure()
+		s.Links[proto.LinkLane.String()] += lanes
+		s.Queued += queued
+	}
+	for why := refusedWhy(1); why < whyEnd; why++ {
+		if n := o.refusals.count[why].Load(); n > 0 {
+			s.Refused[why.String()] = n
+		}
+	}
+	v := o.views.Load()
+	s.Active, s.Passive = v.active, v.passive
+	return s
+}
+
+// labels counts by label; labels are constants of ours, so they are few.
+type labels struct {
+	mu    sync.Mutex // guards count
+	count map[string]uint64
+}
+
+func (l *labels) add(label string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count == nil {
+		l.count = map[string]uint64{}
+	}
+	l.count[label]++
+}
+
+func (l *labels) read() map[string]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string]uint64, len(l.count))
+	for label, n := range l.count {
+		all[label] = n
+	}
+	return all
+}
+
+// frameMeter counts frames by message. The map never changes once it is made.
+type frameMeter map[string]*atomic.Uint64
+
+func newFrameMeter() frameMeter {
+	m := frameMeter{}
+	for _, name := range wire.Types() {
+		m[name] = &atomic.Uint64{}
+	}
+	return m
+}
+
+func (m frameMeter) add(msg proto.Message) { m[wire.Type(msg)].Add(1) }
+
+func (m frameMeter) read() map[string]uint64 {
+	all := map[string]uint64{}
+	for name, n := range m {
+		if v := n.Load(); v > 0 {
+			all[name] = v
+		}
+	}
+	return all
+}
+
+// lagMeter is written by the loop alone.
+type lagMeter struct{ batches, sum, max atomic.Uint64 }
+
+func (m *lagMeter) add(d time.Duration) {
+	m.batches.Add(1)
+	m.sum.Add(uint64(max(d, 0)))
+	if uint64(max(d, 0)) > m.max.Load() {
+		m.max.Store(uint64(d))
+	}
+}
+
+func (m *lagMeter) read() Lag {
+	return Lag{Batches: m.batches.Load(), Sum: time.Duration(m.sum.Load()), Max: time.Duration(m.max.Load())}
+}
