@@ -28,7 +28,7 @@ func (d *Directory) Delivered(now time.Time, origin peer.ID, body proto.Director
 			return
 		}
 	}
-	d.check()
+	d.Check()
 }
 
 // apply merges one record, whoever brought it. It tells whether that was news,

@@ -105,7 +105,7 @@ func (d *Directory) Wake(now time.Time, out *proto.Out) {
 	}
 	d.tick(now)
 	d.pingDue(now, out)
-	for !d.over && d.timers.due(now) {
+	for !d.over && len(d.timers) > 0 && !now.Before(d.timers.next()) {
 		id := d.timers.pop()
 		d.probeDue(now, id, out)
 		d.inquireDue(now, id, out)
@@ -115,7 +115,7 @@ func (d *Directory) Wake(now time.Time, out *proto.Out) {
 	d.purgeDue(now)
 	d.flushDue(now, out)
 	d.notifyDue(now, out)
-	d.check()
+	d.Check()
 }
 
 // Deadline is when Wake is wanted; zero once there is nothing left to do.
@@ -228,8 +228,8 @@ func (d *Directory) ignore(why string, from peer.ID, out *proto.Out) {
 	out.Add(proto.Ignored{Why: why, Peer: from})
 }
 
-// check asserts what must always hold and costs next to nothing.
-func (d *Directory) check() {
+// Check panics unless what must always hold does. It costs next to nothing.
+func (d *Directory) Check() {
 	if d.over {
 		return
 	}
@@ -238,9 +238,6 @@ func (d *Directory) check() {
 	mustHold(d.records.Len() <= d.cfg.EntriesMax && d.tombs.Len() <= d.cfg.TombsMax, "the directory is bounded (D8)")
 	mustHold(d.probes.Len() <= d.cfg.ProbesMax, "probes are bounded")
 }
-
-// Check panics if an invariant is broken.
-func (d *Directory) Check() { d.check() }
 
 func mustHold(ok bool, what string) {
 	if !ok {

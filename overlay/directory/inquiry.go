@@ -22,6 +22,7 @@ type inquiry struct {
 	// what stands against it
 	incarnation, version uint64
 	accused              time.Time // since when, here; zero: nobody accuses it
+	from                 time.Time // when the rounds and the timer began: then, or when the last deny lapsed
 	asked                bool      // our rank came up, and we probe or have probed
 	final                bool      // the last probe before the certificate is under way
 
@@ -30,7 +31,7 @@ type inquiry struct {
 
 // clear forgets what stands against the member, not our own doubts.
 func (q *inquiry) clear() {
-	q.accused, q.asked, q.final, q.incarnation, q.version = time.Time{}, false, false, 0, 0
+	q.accused, q.from, q.asked, q.final, q.incarnation, q.version = time.Time{}, time.Time{}, false, false, 0, 0
 }
 
 // restart takes back all that our own stall may have made up.
@@ -44,7 +45,7 @@ func (q *inquiry) restart(now time.Time) {
 		q.reset = now
 	}
 	if !q.accused.IsZero() {
-		q.accused = now
+		q.accused, q.from = now, now
 	}
 }
 
@@ -234,18 +235,18 @@ func (d *Directory) doubt(now time.Time, q *inquiry, r *record, out *proto.Out) 
 func (d *Directory) pursue(now time.Time, q *inquiry, r *record, out *proto.Out) {
 	v := d.weigh(now, r)
 	if !v.deniedTil.IsZero() {
-		q.accused, q.asked, q.final = v.deniedTil, false, false
+		q.from, q.asked, q.final = v.deniedTil, false, false
 		d.schedule(q, v.deniedTil)
 		return
 	}
-	if now.Before(q.accused) { // the deny that moved it was taken back
-		q.accused = now
+	if now.Before(q.from) { // the deny that moved it was taken back
+		q.from = now
 	}
-	round := int(now.Sub(q.accused) / d.cfg.RankEvery)
+	round := int(now.Sub(q.from) / d.cfg.RankEvery)
 	if !v.mine && !q.asked && d.ranks(r, d.cfg.Committee*(round+1)) {
 		q.asked = d.probe(now, r, forCommittee, out)
 	}
-	certifyAt := q.accused.Add(d.patience(v))
+	certifyAt := q.from.Add(d.patience(v))
 	if !v.mine { // timers run at the accusers
 		certifyAt = certifyAt.Add(d.patience(v))
 	}
@@ -256,5 +257,5 @@ func (d *Directory) pursue(now time.Time, q *inquiry, r *record, out *proto.Out)
 	case d.mayAct(now, q.hard):
 		q.final = d.probe(now, r, forFinal, out)
 	}
-	d.schedule(q, q.accused.Add(time.Duration(round+1)*d.cfg.RankEvery))
+	d.schedule(q, q.from.Add(time.Duration(round+1)*d.cfg.RankEvery))
 }

@@ -120,7 +120,7 @@ func (d *Directory) Receive(now time.Time, id proto.LinkID, from peer.ID, msg pr
 	default:
 		d.ignore("not_for_the_directory", from, out)
 	}
-	d.check()
+	d.Check()
 }
 
 // Heard notes a first-hand sign of life, any message from an authenticated

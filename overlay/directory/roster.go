@@ -37,7 +37,9 @@ func (d *Directory) Self() *proto.Entry { return d.self.entry }
 // shown is the record as the roster shows it.
 func (r *record) shown() *proto.Member {
 	if r.member == nil {
-		r.member = &proto.Member{Entry: r.entry, Status: r.status, Since: r.since, Down: r.down, Why: r.why, Heard: r.heard}
+		r.member = &proto.Member{
+			Entry: r.entry, Status: r.status, Since: r.since, Down: r.down, Why: r.why, Heard: r.heard, Superseded: r.superseded,
+		}
 		for i := range r.opinions {
 			r.member.Accused = append(r.member.Accused, r.opinions[i].Opinion)
 		}

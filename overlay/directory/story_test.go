@@ -12,7 +12,7 @@ func cluster(t *testing.T, seed uint64) *world {
 	t.Helper()
 	w := newWorld(t, seed, 64, regular(seed, 64, 5), nil)
 	w.settle(5 * time.Second)
-	w.run(5 * time.Second)
+	w.run(5*time.Second + time.Duration(w.rng.Int64N(int64(time.Second)))) // in step with nobody's pings
 	w.floor = 4
 	return w
 }
@@ -77,7 +77,7 @@ func TestAStoppedNodeIsKnownDownToAllWithin6s(t *testing.T) {
 			}
 			w := newWorld(t, seed, size, edges, nil)
 			w.settle(5 * time.Second)
-			w.run(3 * time.Second)
+			w.run(3*time.Second + time.Duration(w.rng.Int64N(int64(time.Second))))
 			victim := w.nodes[seed%uint64(size)]
 			w.stop(victim)
 			took := w.runUntil(6*time.Second, func() bool { return w.everybody(victim, proto.StatusDown) })

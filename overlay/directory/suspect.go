@@ -75,7 +75,7 @@ func (d *Directory) review(now time.Time, r *record, out *proto.Out) {
 	}
 	if q.accused.IsZero() || q.incarnation != r.entry.Incarnation || q.version != r.entry.Version {
 		q.clear()
-		q.accused, q.incarnation, q.version = now, r.entry.Incarnation, r.entry.Version
+		q.accused, q.from, q.incarnation, q.version = now, now, r.entry.Incarnation, r.entry.Version
 		d.schedule(q, now)
 		if l := d.linkTo(r.id()); l != nil {
 			d.ping(now, l, out) // its pong would be a deny

@@ -128,7 +128,9 @@ func (w *world) at(t time.Time, do func()) {
 	heap.Push(&w.queue, event{t, w.seq, do})
 }
 
-func (w *world) hop() time.Duration { return 200*time.Microsecond + time.Duration(w.rng.IntN(600))*time.Microsecond }
+func (w *world) hop() time.Duration {
+	return 200*time.Microsecond + time.Duration(w.rng.IntN(600))*time.Microsecond
+}
 
 // run lets time pass.
 func (w *world) run(d time.Duration) {
