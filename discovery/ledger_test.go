@@ -192,6 +192,9 @@ func TestAnEmptyAnswerMustBeConfirmed(t *testing.T) {
 	if s := w.l.snapshot(w.now).Sources[0]; s.State != StateDoubtful || s.Held != 3 {
 		t.Errorf("source is %s and holds %d, want doubtful and 3", s.State, s.Held)
 	}
+	w.complete(0, "") // one more is one confirmation, however late
+	w.pass(0)
+	w.want("a b c")
 	w.complete(0, "a b c") // it was a hiccup
 	for range 3 {
 		w.complete(0, "")
@@ -271,10 +274,13 @@ func TestAnExpiryStandsStillWhileTheSourceFails(t *testing.T) {
 	w.want("a")
 	w.partial(0, "b")
 	w.pass(9 * time.Second)
+	if e := w.l.snapshot(w.now).Find(addr("a"))[0].Evidence[0]; !e.Withdrawn.IsZero() {
+		t.Error("the outage counted")
+	}
+	w.pass(time.Second)
 	w.pass(29 * time.Second)
 	w.want("a b")
-	w.pass(time.Minute)
-	w.pass(time.Minute)
+	w.pass(time.Second)
 	w.want("b")
 }
 
@@ -329,6 +335,19 @@ func TestWhoLeftGetsNoNewContactsForAMinute(t *testing.T) {
 	w.left("a")
 	w.up("a")
 	w.want("a b")
+}
+
+// Found by the property test: a candidate with two addresses was held back for
+// the one that had left, and took the living one with it.
+func TestWhoLeftHidesNobodyWhoSharesItsCandidate(t *testing.T) {
+	w := newWorld(t, Source{Name: "one"}, Source{Name: "two"})
+	w.complete(0, "a")
+	w.up("a")
+	w.complete(0, "a@b")
+	w.up("b")
+	w.left("b")
+	w.complete(1, "a")
+	w.want("a")
 }
 
 func TestTheTerminatingGetNoNewContacts(t *testing.T) {

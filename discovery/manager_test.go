@@ -398,6 +398,20 @@ func TestABrokenDiskDegradesAndStopsNothing(t *testing.T) {
 	})
 }
 
+func TestAFailedWriteLeavesNoLitter(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "peers.json")
+	if err := os.Mkdir(path, 0o700); err != nil { // nothing can be renamed to it
+		t.Fatal(err)
+	}
+	if err := writeFile(path, []byte("x")); err == nil {
+		t.Error("wrote over a directory")
+	}
+	if left, _ := filepath.Glob(path + ".*"); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
 func TestABrokenCacheFileIsNoMemory(t *testing.T) {
 	for _, text := range []string{"", "{", `{"version":2}`, `[]`, `{"version":1,"peers":[[],["nope"]]}`} {
 		path := filepath.Join(t.TempDir(), "peers.json")

@@ -322,6 +322,19 @@ func TestSamplesAreAPartByThemselves(t *testing.T) {
 	}
 }
 
+func TestMembersThatComeBackBetrayASample(t *testing.T) {
+	s, all := &sampler{}, ips(20)
+	late := 0
+	for i := range 40 { // 18 of 20: too few change in a round to tell from one
+		if !s.see(slices.Concat(all, all)[i*7%20 : i*7%20+18]) {
+			late++
+		}
+	}
+	if late > 4 {
+		t.Errorf("%d of 40 samples passed for the whole", late)
+	}
+}
+
 func TestARollingUpdateIsNotTakenForASample(t *testing.T) {
 	s, all := &sampler{}, ips(40)
 	late := 0
