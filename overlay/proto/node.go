@@ -150,6 +150,8 @@ type Member struct {
 	Why     string    // the evidence for suspect and down, for people
 	Heard   time.Time // last first-hand sign of life; zero: second-hand only
 	Accused []Opinion // standing opinions, for people
+	// Superseded: a newer process bears its name, so that it is owed no verdict.
+	Superseded bool
 }
 
 // Roster is everybody that a node knows at one moment, sorted by ID. It is

@@ -120,13 +120,13 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 }
 
 // draw fills the targets: alive, suspect, and down for so short a time that a
-// fresh death is told rather than passed over. A node named by its ID is a
-// target whatever its status.
+// fresh death is told rather than passed over, unless a newer process of its
+// name answers for it. A node named by its ID is a target whatever its status.
 func (w *Wave) draw(now time.Time, q *question, roster *proto.Roster, sel proto.Selector) []*proto.Member {
 	var listed []*proto.Member
 	for _, m := range roster.Members {
 		named := sel.IDs != nil
-		fresh := m.Status == proto.StatusDown && now.Sub(m.Since) < w.cfg.DownFor
+		fresh := m.Status == proto.StatusDown && !m.Superseded && now.Sub(m.Since) < w.cfg.DownFor
 		switch {
 		case m.Entry.ID == w.self && sel.NotSelf, !sel.Match(m.Entry):
 			continue
