@@ -31,6 +31,7 @@ type world struct {
 	reset func(a, b *node) bool // links break, dials are refused
 	floor int                   // who has fewer links gets one to anybody in reach
 	sent  map[string]int        // messages by type
+	watch func(proto.Message)   // sees every message
 }
 
 type state uint8
@@ -285,6 +286,9 @@ func (w *world) carry(c *conn, from *node, do func()) {
 
 func (w *world) send(c *conn, from *node, msg proto.Message) {
 	w.sent[fmt.Sprintf("%T", msg)]++
+	if w.watch != nil {
+		w.watch(msg)
+	}
 	far := c.far(from)
 	id := c.ids[c.side(far)]
 	w.carry(c, from, func() {
