@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	stdtls "crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -55,8 +56,25 @@ type client interface {
 type miekg struct {
 	transport string
 	tlsName   string
+	roots     *x509.CertPool // nil: the system's
 	timeout   time.Duration
 	edns      int
+}
+
+func newClient(cfg Config) (*miekg, error) {
+	m := &miekg{transport: cfg.Transport, tlsName: cfg.TLSName, timeout: cfg.Timeout, edns: cfg.EDNSSize}
+	if cfg.TLSCA == "" {
+		return m, nil
+	}
+	pem, err := os.ReadFile(cfg.TLSCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls_ca: %w", err)
+	}
+	m.roots = x509.NewCertPool()
+	if !m.roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls_ca: %s holds no certificate in PEM", cfg.TLSCA)
+	}
+	return m, nil
 }
 
 func (m *miekg) ask(ctx context.Context, server, name string, k kind) (answer, error) {
@@ -107,7 +125,7 @@ func (m *miekg) exchange(ctx context.Context, server string, q *dns.Msg, transpo
 		if name == "" {
 			name = netip.MustParseAddrPort(server).Addr().String()
 		}
-		c.TLSConfig = &stdtls.Config{ServerName: name, MinVersion: stdtls.VersionTLS12}
+		c.TLSConfig = &stdtls.Config{ServerName: name, RootCAs: m.roots, MinVersion: stdtls.VersionTLS12}
 	}
 	reply, _, err := c.ExchangeContext(ctx, q, server)
 	if err != nil && reply != nil && reply.Truncated {

@@ -41,6 +41,9 @@ type Config struct {
 	// TLSName (tls_name, empty = the address of the server) is the name that the
 	// servers' certificates must have; tls only.
 	TLSName string `yaml:"tls_name"`
+	// TLSCA (tls_ca, empty = the system's) is a PEM file with the authorities that
+	// may have signed those certificates. They are always verified.
+	TLSCA string `yaml:"tls_ca"`
 	// Timeout (timeout, 2s, 50ms to 30s) is for one question to one server.
 	Timeout time.Duration `yaml:"timeout"`
 	// Attempts (attempts, 2, 1 to 10) is how often all servers are tried.
@@ -126,6 +129,7 @@ func (c Config) Validate() error {
 	check(c.Ndots >= -1 && c.Ndots <= 15, "ndots: %d is not within -1 and 15", c.Ndots)
 	oneOf("transport", c.Transport, udp, tcp, tls)
 	check(c.TLSName == "" || c.Transport == tls, "tls_name: is for transport tls only")
+	check(c.TLSCA == "" || c.Transport == tls, "tls_ca: is for transport tls only")
 	check(c.Timeout >= 50*time.Millisecond && c.Timeout <= 30*time.Second, "timeout: %v is not within 50ms and 30s", c.Timeout)
 	check(c.Attempts >= 1 && c.Attempts <= 10, "attempts: %d is not within 1 and 10", c.Attempts)
 	check(c.EDNSSize == 0 || c.EDNSSize >= 512 && c.EDNSSize <= 4096, "edns_size: %d is neither 0 nor within 512 and 4096", c.EDNSSize)

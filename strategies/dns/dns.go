@@ -43,10 +43,11 @@ func New(cfg Config, log *slog.Logger) (*DNS, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("dns: %w", err)
 	}
-	d := &DNS{
-		cfg: cfg, log: log, samplers: map[string]*sampler{},
-		client: &miekg{transport: cfg.Transport, tlsName: cfg.TLSName, timeout: cfg.Timeout, edns: cfg.EDNSSize},
+	c, err := newClient(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("dns: %w", err)
 	}
+	d := &DNS{cfg: cfg, log: log, client: c, samplers: map[string]*sampler{}}
 	d.Poll = discovery.NewPoll(cfg.MaxRefresh, cfg.MinRefresh, cfg.MaxRefresh, d.look)
 	return d, nil
 }

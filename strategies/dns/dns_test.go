@@ -450,6 +450,7 @@ func TestBadConfigurationNamesTheKey(t *testing.T) {
 		"ndots: 99":                      func(c *Config) { c.Ndots = 99 },
 		`transport: "doh"`:               func(c *Config) { c.Transport = "doh" },
 		"tls_name: is for transport tls": func(c *Config) { c.TLSName = "x" },
+		"tls_ca: is for transport tls":   func(c *Config) { c.TLSCA = "x" },
 		"timeout: 0s":                    func(c *Config) { c.Timeout = 0 },
 		"attempts: 0":                    func(c *Config) { c.Attempts = 0 },
 		"edns_size: 9000":                func(c *Config) { c.EDNSSize = 9000 },
