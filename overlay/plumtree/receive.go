@@ -27,11 +27,7 @@ func (t *Tree) gossip(now time.Time, link proto.LinkID, n *neighbor, m proto.Gos
 	if size > t.cfg.BodyMax+overhead {
 		return WhyTooBig
 	}
-	k := key{id.Origin, id.Stream}
-	if mark, known := t.marks.get(k); known && id.Seq <= mark {
-		return WhyOld
-	}
-	w, fresh := t.open(now, k, id.Seq)
+	w, fresh := t.open(now, key{id.Origin, id.Stream}, id.Seq)
 	switch {
 	case w == nil:
 		return WhyWindowsFull

@@ -47,6 +47,11 @@ func TestTheTreeIsLeanAndShallow(t *testing.T) {
 				}
 				return 0
 			}
+			w.say(from(0), topic)
+			w.run(200 * time.Millisecond)
+			if w.payload < 2*199 {
+				t.Errorf("the first broadcast of all floods; %d bodies do not", w.payload)
+			}
 			for i := range 20 {
 				w.say(from(i), topic)
 				w.run(200 * time.Millisecond)
@@ -74,4 +79,109 @@ func TestTheTreeIsLeanAndShallow(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The bars of another implementation's simulator: 100 peers, links of 10 to 50 ms.
+func TestSlowLinksAndBurstsStayWithinTheBars(t *testing.T) {
+	for _, bar := range []struct {
+		name       string
+		senders    int // at once
+		one        bool
+		rounds     int
+		hops       int
+		redundancy float64
+	}{
+		{"one", 1, true, 30, 15, 0.2},
+		{"many", 1, false, 30, 18, 1},
+		{"burst", 100, false, 6, 30, 3},
+	} {
+		for seed := range uint64(2) {
+			w := newWorld(t, seed, 100, Default())
+			w.delay = func() time.Duration {
+				return 10*time.Millisecond + time.Duration(w.rng.Int64N(int64(40*time.Millisecond)))
+			}
+			w.regular(5)
+			for _, n := range w.nodes {
+				for _, l := range n.tree.neighbors {
+					n.tree.Timing(l.link, 100*time.Millisecond)
+				}
+			}
+			w.run(2 * time.Second)
+			rounds, hops, payload := bar.rounds, 0, 0
+			for round := range rounds {
+				w.payload = 0
+				var ids []proto.MsgID
+				for i := range bar.senders {
+					who := i
+					if !bar.one && bar.senders == 1 {
+						who = w.rng.IntN(len(w.nodes))
+					}
+					ids = append(ids, w.say(who, topic))
+				}
+				w.run(2 * time.Second)
+				w.wantEverywhere(ids...)
+				if round < rounds/2 {
+					continue
+				}
+				payload += w.payload
+				for _, id := range ids {
+					hops = max(hops, w.lastHop(id))
+				}
+			}
+			w.wantNoGaps()
+			redundancy := float64(payload)/float64((rounds-rounds/2)*bar.senders*99) - 1
+			t.Logf("%s, seed %d: last hop %d, redundancy %.3f", bar.name, seed, hops, redundancy)
+			if hops >= bar.hops || redundancy >= bar.redundancy {
+				t.Errorf("%s, seed %d: last hop %d, want < %d; redundancy %.3f, want < %.1f", bar.name, seed, hops, bar.hops, redundancy, bar.redundancy)
+			}
+		}
+	}
+}
+
+func TestWhatWasSaidInAPartitionIsHeardAfterIt(t *testing.T) {
+	w := newWorld(t, 3, 12, Default())
+	for i := range 6 {
+		w.connect(i, (i+1)%6)
+		w.connect(6+i, 6+(i+1)%6)
+	}
+	bridge := w.connect(0, 6)
+	w.run(2 * time.Second)
+	ids := []proto.MsgID{w.say(1, topic), w.say(7, topic)}
+	w.run(time.Second)
+	w.cut(bridge)
+	w.run(time.Second)
+	for i := range 200 {
+		ids = append(ids, w.say(i%12, topic), w.say(5, 0))
+		w.run(20 * time.Millisecond)
+	}
+	w.connect(3, 9)
+	w.run(10 * time.Second)
+	w.wantEverywhere(ids...)
+	w.wantNoGaps()
+}
+
+func TestANewcomerHearsWhatIsSaidFromThenOn(t *testing.T) {
+	w := newWorld(t, 4, 20, Default())
+	w.regular(4)
+	w.run(2 * time.Second)
+	for i := range 100 {
+		w.say(i%5, topic)
+		w.run(10 * time.Millisecond)
+	}
+	who := w.join(Default())
+	for i := range 4 {
+		w.connect(who, 5*i)
+	}
+	w.run(50 * time.Millisecond)
+	if n := len(w.nodes[who].list); n != 0 {
+		t.Fatalf("it got %d that were said before", n)
+	}
+	var ids []proto.MsgID
+	for i := range 100 {
+		ids = append(ids, w.say(i%21, topic)) // also who spoke before, and who never did
+		w.run(10 * time.Millisecond)
+	}
+	w.run(10 * time.Second)
+	w.wantEverywhere(ids...)
+	w.wantNoGaps()
 }
