@@ -149,7 +149,7 @@ func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 	c.links[in.Link] = l
 	out := &c.inner
 	switch {
-	case in.Kind == proto.LinkOverlay:
+	case in.Kind == proto.LinkOverlay || l.owner == proto.OwnerViews: // the views probe too
 		c.views.LinkUp(now, in, out)
 	case in.Kind == proto.LinkPool:
 		c.pool.up(now, in, out)
@@ -169,7 +169,7 @@ func (c *Core) linkDown(now time.Time, in proto.LinkDown) {
 	delete(c.links, in.Link)
 	out := &c.inner
 	switch {
-	case l.kind == proto.LinkOverlay:
+	case l.kind == proto.LinkOverlay || l.owner == proto.OwnerViews:
 		c.views.LinkDown(now, in, out)
 	case l.kind == proto.LinkPool:
 		c.pool.down(in.Link, l.peer.ID)

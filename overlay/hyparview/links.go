@@ -118,7 +118,8 @@ func (v *Views) LinkDown(now time.Time, down proto.LinkDown, out *proto.Out) {
 		out.Add(proto.NeighborDown{Link: l.id, Peer: l.peer.ID, Why: "failed", Down: down.Why})
 		v.repair()
 	case stateDraining:
-		out.Add(proto.NeighborDown{Link: l.id, Peer: l.peer.ID, Why: l.why, Down: down.Why})
+		// Announced: how the connection ended is no evidence against the peer.
+		out.Add(proto.NeighborDown{Link: l.id, Peer: l.peer.ID, Why: l.why})
 	default:
 		panic("hyparview: unknown link state")
 	}
@@ -144,7 +145,7 @@ func (v *Views) expire(now time.Time, l *link, out *proto.Out) {
 		v.hungry = v.hungry || v.active.Len() < v.cfg.Floor
 	case stateDraining:
 		v.hangup(l, l.why, true, out)
-		out.Add(proto.NeighborDown{Link: l.id, Peer: l.peer.ID, Why: l.why, Down: proto.DownHungUp})
+		out.Add(proto.NeighborDown{Link: l.id, Peer: l.peer.ID, Why: l.why})
 	case stateActive, stateClosing:
 		panic("hyparview: a link in this state has no deadline")
 	default:
