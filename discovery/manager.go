@@ -227,11 +227,15 @@ func (m *Manager) loop(ctx context.Context) {
 	}
 }
 
-// turn does what is due and returns when it wants to be called again.
+// turn does what is due and returns when it wants to be called again. It walks
+// over all candidates, so a storm of changes waits for the debounce.
 func (m *Manager) turn(now time.Time) (next time.Time) {
 	m.mu.Lock()
 	if !m.tickAt.IsZero() && !now.Before(m.tickAt) {
 		m.publishSoon(now) // time changed something
+	} else if next = soonest(m.publishAt, soonest(m.tickAt, m.refreshAt)); next.IsZero() || now.Before(next) {
+		m.mu.Unlock()
+		return next
 	}
 	ask := m.ledger.tick(now)
 	m.tickAt = m.ledger.deadline(now)
