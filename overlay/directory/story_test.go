@@ -164,7 +164,7 @@ func TestOneBadLinkDownsNobody(t *testing.T) {
 			} else {
 				w.breakLinks(bad)
 			}
-			w.run(120 * time.Second)
+			w.run(60 * time.Second)
 			for _, n := range w.nodes {
 				if w.certifiedEver(n) {
 					t.Errorf("%s: node %d was certified down", kind, n.i)
