@@ -93,7 +93,7 @@ func TestSlowLinksAndBurstsStayWithinTheBars(t *testing.T) {
 	}{
 		{"one", 1, true, 30, 15, 0.2},
 		{"many", 1, false, 30, 18, 1},
-		{"burst", 100, false, 6, 30, 3},
+		{"burst", 100, false, 4, 30, 3},
 	} {
 		for seed := range uint64(2) {
 			w := newWorld(t, seed, 100, Default())
