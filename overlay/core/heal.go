@@ -1,0 +1,338 @@
+package core
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// Healing. "Partitions never heal by HyParView alone": after some shuffles the
+// other side is gone from all passive views. So every node knows the name of
+// its component, the lowest ID whose beacon it hears, and asks around where the
+// lost may be: who names another component is worth a bridge.
+const (
+	beaconEvery  = 5 * time.Second
+	beaconFor    = 3 * beaconEvery // a beacon counts so long; without a lower one for so long we send ours
+	beaconsMax   = 64              // origins remembered, the lowest
+	bridgesWant  = 8               // bridges that one side of a healed partition opens, about
+	probeEvery   = 10 * time.Second
+	probeSlowest = 10 * time.Minute
+	probeTimeout = time.Second // for the dial, and again for the pong
+	probesMax    = 8           // under way at once
+	targetsMax   = 8192        // addresses asked; each costs about 100 bytes
+	swapWithin   = 30 * time.Second
+	returnedFor  = time.Minute // how long a member that came back counts as returned
+)
+
+// heal holds the component rules of one node.
+type heal struct {
+	self  peer.ID
+	rng   *rand.Rand
+	start time.Time
+
+	beacons   peer.Map[time.Time] // when each origin was heard last
+	beaconAt  time.Time           // our next beacon, unless a lower ID's comes first
+	component peer.ID             // zero: not known yet
+	named     peer.ID             // the last component that was known
+	swapAt    time.Time           // zero: nothing to swap
+
+	contacts []proto.Contact
+	targets  []target // by key
+	probes   []probe
+	seq      uint64
+	tickAt   time.Time
+	size     int    // living members, at least 1
+	revision uint64 // of the roster that targets come from
+	stale    bool   // the contacts are newer than targets
+}
+
+// target is an address where somebody lost may be.
+type target struct {
+	key     string // its first address
+	addrs   []string
+	vouched bool // discovery names it now
+	wait    time.Duration
+	next    time.Time
+}
+
+// probe is one attempt, from the dial to the pong.
+type probe struct {
+	tag   uint64
+	key   string
+	link  proto.LinkID // 0: dialling
+	until time.Time    // for the pong
+}
+
+// healWants is what heal can not do by itself. Peers with a zero ID mean none.
+type healWants struct {
+	Beacon bool           // broadcast a BeaconBody
+	Bridge proto.PeerInfo // open a bridge to it
+	Swap   proto.PeerInfo // exchange a member of the active view for it
+}
+
+func newHeal(self peer.ID, rng *rand.Rand, now time.Time) *heal {
+	h := &heal{self: self, rng: rng, start: now, size: 1, stale: true, tickAt: now.Add(time.Second)}
+	// Nodes that start together must not all send a beacon: the first to do so
+	// silences those above it.
+	h.beaconAt = now.Add(beaconEvery + h.upTo(beaconEvery))
+	return h
+}
+
+// Component is the name of this node's component: the lowest origin of a beacon
+// within 15 s. Zero: not known, and then it is compared with nobody's.
+func (h *heal) Component() peer.ID { return h.component }
+
+// Beacon takes a beacon from the broadcast.
+func (h *heal) Beacon(now time.Time, origin peer.ID) {
+	if origin.IsZero() {
+		return
+	}
+	h.beacons.Put(origin, now)
+	if h.beacons.Len() > beaconsMax {
+		highest, _ := h.beacons.At(beaconsMax)
+		h.beacons.Delete(highest)
+	}
+	if origin.Less(h.self) {
+		// The jitter keeps all from taking over at once when that one dies.
+		h.beaconAt = now.Add(beaconFor + h.upTo(beaconEvery))
+	}
+	h.name(now)
+}
+
+// name finds the component's name anew. A lower one than before says that two
+// components have become one, or that a newcomer is the lowest.
+func (h *heal) name(now time.Time) {
+	for h.beacons.Len() > 0 {
+		lowest, heard := h.beacons.At(0)
+		if now.Sub(heard) < beaconFor {
+			break
+		}
+		h.beacons.Delete(lowest)
+	}
+	h.component = peer.ID{}
+	if h.beacons.Len() == 0 {
+		return
+	}
+	h.component, _ = h.beacons.At(0)
+	if !h.named.IsZero() && h.component.Less(h.named) && h.swapAt.IsZero() {
+		h.swapAt = now.Add(h.upTo(swapWithin))
+	}
+	h.named = h.component
+}
+
+// Contacts takes what discovery vouches for now.
+func (h *heal) Contacts(list []proto.Contact) { h.contacts, h.stale = list, true }
+
+// Wake does what is due. The roster is the directory's present one.
+func (h *heal) Wake(now time.Time, roster *proto.Roster, out *proto.Out) healWants {
+	var wants healWants
+	h.name(now)
+	if due(now, h.beaconAt) {
+		wants.Beacon = true
+		h.beaconAt = now.Add(beaconEvery)
+		h.Beacon(now, h.self)
+	}
+	if due(now, h.swapAt) {
+		h.swapAt = time.Time{}
+		wants.Swap = h.returned(now, roster)
+	}
+	if due(now, h.tickAt) {
+		h.tickAt = now.Add(time.Second)
+		h.giveUp(now, out)
+		if h.stale || h.revision != roster.Revision {
+			h.aim(now, roster)
+		}
+		h.ask(now, out)
+	}
+	return wants
+}
+
+// Deadline is when Wake is wanted next.
+func (h *heal) Deadline() time.Time {
+	next := sooner(h.beaconAt, h.tickAt, h.swapAt)
+	if h.beacons.Len() > 0 {
+		_, heard := h.beacons.At(0)
+		next = sooner(next, heard.Add(beaconFor))
+	}
+	return next
+}
+
+// returned draws a member that was certified down and came back lately: that
+// is how the other side of a healed partition looks. A newcomer with the lowest
+// ID lowers the component too, and nobody need swap a link for it.
+func (h *heal) returned(now time.Time, roster *proto.Roster) proto.PeerInfo {
+	var back []*proto.Member
+	for _, m := range roster.Members {
+		if e := m.Entry; m.Status == proto.StatusAlive && e.ID != h.self && e.Incarnation > e.Birth && now.Sub(m.Since) < returnedFor {
+			back = append(back, m)
+		}
+	}
+	if len(back) == 0 {
+		return proto.PeerInfo{}
+	}
+	return back[h.rng.IntN(len(back))].Entry.Info()
+}
+
+// aim lists where the lost may be: the addresses of members that are down and
+// were not superseded, and those that discovery vouches for; neither where a
+// living member says that it is there.
+func (h *heal) aim(now time.Time, roster *proto.Roster) {
+	h.revision, h.stale = roster.Revision, false
+	taken := map[string]bool{}
+	heir := map[string]*proto.Entry{} // by name: the newest process
+	h.size = 0
+	for _, m := range roster.Members {
+		if m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect {
+			h.size++
+			for _, a := range m.Entry.Addrs {
+				taken[a] = true
+			}
+		}
+		if e := heir[m.Entry.Name]; e == nil || supersedes(m.Entry, e) {
+			heir[m.Entry.Name] = m.Entry
+		}
+	}
+	h.size = max(1, h.size)
+	old := h.targets
+	h.targets = nil
+	for _, c := range h.contacts {
+		h.add(now, old, taken, c.Addrs, true)
+	}
+	for _, m := range roster.Members {
+		if m.Status == proto.StatusDown && heir[m.Entry.Name] == m.Entry {
+			h.add(now, old, taken, m.Entry.Addrs, false)
+		}
+	}
+	slices.SortStableFunc(h.targets, func(a, b target) int { return strings.Compare(a.key, b.key) }) // stable: the vouched come first
+	h.targets = slices.CompactFunc(h.targets, func(a, b target) bool { return a.key == b.key })
+}
+
+// supersedes compares two processes of one name: (birth, ID), see the directory.
+func supersedes(a, b *proto.Entry) bool {
+	return a.Birth > b.Birth || (a.Birth == b.Birth && b.ID.Less(a.ID))
+}
+
+func (h *heal) add(now time.Time, old []target, taken map[string]bool, addrs []string, vouched bool) {
+	if len(addrs) == 0 || len(h.targets) == targetsMax || slices.ContainsFunc(addrs, func(a string) bool { return taken[a] }) {
+		return
+	}
+	t := target{key: addrs[0], addrs: addrs, vouched: vouched, wait: probeEvery, next: now.Add(probeEvery/2 + h.upTo(probeEvery/2))}
+	if i, ok := find(old, t.key); ok {
+		t.wait, t.next = old[i].wait, old[i].next
+	}
+	h.targets = append(h.targets, t)
+}
+
+func find(targets []target, key string) (int, bool) {
+	return slices.BinarySearchFunc(targets, key, func(t target, key string) int { return strings.Compare(t.key, key) })
+}
+
+// ask probes targets whose round has come. Every node counts the same rounds
+// and takes part in each with probability 1/size, so that the cluster makes
+// about one attempt a round. Rounds of what discovery does not vouch for grow
+// rarer: most of the dead stay dead.
+func (h *heal) ask(now time.Time, out *proto.Out) {
+	n := len(h.targets)
+	if n == 0 {
+		return
+	}
+	first := h.rng.IntN(n) // or the last would always find all probes under way
+	for i := range n {
+		t := &h.targets[(first+i)%n]
+		if now.Before(t.next) {
+			continue
+		}
+		if h.rng.IntN(h.size) == 0 {
+			if len(h.probes) >= probesMax {
+				continue // its round waits
+			}
+			h.dial(t, out)
+		}
+		if !t.vouched {
+			t.wait = min(2*t.wait, probeSlowest)
+		}
+		t.next = now.Add(t.wait - t.wait/8 + h.upTo(t.wait/4))
+	}
+}
+
+func (h *heal) dial(t *target, out *proto.Out) {
+	h.seq++
+	p := probe{tag: proto.DialTag(proto.OwnerHeal, h.seq), key: t.key}
+	h.probes = append(h.probes, p)
+	out.Add(proto.Dial{Tag: p.tag, Owner: proto.OwnerHeal, Kind: proto.LinkProbe, Addrs: t.addrs, Timeout: probeTimeout})
+}
+
+// LinkUp: a probe reached somebody. It is asked for its component.
+func (h *heal) LinkUp(now time.Time, up proto.LinkUp, out *proto.Out) {
+	i := slices.IndexFunc(h.probes, func(p probe) bool { return p.tag == up.Tag })
+	if i < 0 {
+		panic("core: a probe that healing did not dial")
+	}
+	h.probes[i].link, h.probes[i].until = up.Link, now.Add(probeTimeout)
+	out.Add(proto.Send{Link: up.Link, Msg: proto.Ping{
+		Seq: h.seq, Sent: now.Sub(h.start), Component: h.component, Size: uint32(h.size),
+	}})
+}
+
+// DialFailed: nobody is there, or ourselves.
+func (h *heal) DialFailed(df proto.DialFailed) {
+	i := slices.IndexFunc(h.probes, func(p probe) bool { return p.tag == df.Tag })
+	if i < 0 {
+		panic("core: a probe that healing did not dial")
+	}
+	if df.Why == proto.DialSelf {
+		h.calm(h.probes[i].key)
+	}
+	h.probes = slices.Delete(h.probes, i, i+1)
+}
+
+// LinkDown: a probe's link ended, by us or before its pong.
+func (h *heal) LinkDown(id proto.LinkID) {
+	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool { return p.link == id })
+}
+
+// giveUp ends probes without a pong.
+func (h *heal) giveUp(now time.Time, out *proto.Out) {
+	for _, p := range h.probes {
+		if due(now, p.until) {
+			out.Add(proto.Hangup{Link: p.link, Why: "no pong"})
+		}
+	}
+	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool { return due(now, p.until) })
+}
+
+// Pong takes the answer of a node that is no neighbour, to a probe of healing
+// or of the directory, and tells whether a bridge to it is wanted. All of one
+// side ask, so each opens one with a probability that leaves a few.
+func (h *heal) Pong(id proto.LinkID, who proto.PeerInfo, component peer.ID, out *proto.Out) healWants {
+	same := component == h.component
+	if i := slices.IndexFunc(h.probes, func(p probe) bool { return p.link == id && id != 0 }); i >= 0 {
+		if same && !component.IsZero() {
+			h.calm(h.probes[i].key)
+		}
+		h.probes = slices.Delete(h.probes, i, i+1)
+		out.Add(proto.Hangup{Link: id, Why: "probe done", Flush: true})
+	}
+	if same || component.IsZero() || h.component.IsZero() || h.rng.IntN(max(h.size, bridgesWant)) >= bridgesWant {
+		return healWants{}
+	}
+	return healWants{Bridge: who}
+}
+
+// calm makes the rounds of an address rare that led to our own component: an
+// address shared by many, say, or one of our own.
+func (h *heal) calm(key string) {
+	if i, ok := find(h.targets, key); ok {
+		t := &h.targets[i]
+		t.next = t.next.Add(min(4*t.wait, probeSlowest))
+		t.wait = min(4*t.wait, probeSlowest)
+	}
+}
+
+func (h *heal) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.Int64N(int64(d) + 1)) }
+
+func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }
