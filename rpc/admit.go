@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -9,7 +8,7 @@ import (
 )
 
 // admit checks a call against all bounds that need no other node.
-func (s *Service) admit(ask *Ask, now time.Time) *Error {
+func (s *Service) admit(ask *Ask) *Error {
 	if s.closed {
 		return s.refuse(ShuttingDown, "the sidecar is shutting down")
 	}

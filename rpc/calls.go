@@ -89,7 +89,7 @@ func (s *Service) Each(ctx context.Context, ask *Ask, each func(*NodeVerdict) er
 				}
 				it.Answer.sort()
 				return it.Answer, nil
-			default:
+			case RequestItem, CancelItem, EventItem:
 				panic("rpc: a call's inbox holds something else")
 			}
 		}
@@ -121,7 +121,7 @@ func (a *Answer) sort() {
 // start admits a call and hands it to the overlay. An unconfirmed tell ends here.
 func (s *Service) start(ask *Ask, app *App, id uint64, box *inbox) (*call, *Error) {
 	now := time.Now()
-	if err := s.admit(ask, now); err != nil {
+	if err := s.admit(ask); err != nil {
 		return nil, err
 	}
 	oneWay := ask.Kind == Cast || ask.Kind == Abcast && ask.Confirm == ConfirmNone

@@ -77,9 +77,10 @@ func (c *Config) Check() error {
 }
 
 const (
-	// DefaultTimeout and MaxTimeout bound calls.
+	// DefaultTimeout is what a call has if nobody says.
 	DefaultTimeout = 5 * time.Second
-	MaxTimeout     = 10 * time.Minute
+	// MaxTimeout is the most that may be said.
+	MaxTimeout = 10 * time.Minute
 
 	namesMax    = 1024 // methods, topics or groups of one application
 	tasksMax    = 8192 // requests that one application holds, waiting and open

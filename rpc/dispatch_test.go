@@ -88,7 +88,7 @@ func TestARequestThatWaitedTooLongNeverRuns(t *testing.T) { // M6
 		s.arrives(proto.ModeCall, "m", time.Minute)
 		late := s.arrives(proto.ModeCall, "m", time.Second)
 		first := s.gets(a)
-		time.Sleep(time.Second)
+		<-time.After(time.Second) // of the bubble
 		synctest.Wait()
 		s.wantResult(late, proto.TimedOut, proto.ExecutedNo)
 		a.Reply(first.ID, Reply{})

@@ -78,7 +78,7 @@ func (s *Service) Members(sel *Selector, gone bool) ([]Member, Snapshot, *Error)
 func (s *Service) list(roster *proto.Roster, sel *proto.Selector, gone bool) []Member {
 	list := make([]Member, 0, len(roster.Members))
 	for _, m := range roster.Members {
-		if (gone || living(m)) && sel.Match(m.Entry) && !(sel.NotSelf && m.Entry.ID == roster.Self) {
+		if (gone || living(m)) && sel.Match(m.Entry) && (!sel.NotSelf || m.Entry.ID != roster.Self) {
 			list = append(list, s.member(roster, m))
 		}
 	}
@@ -146,7 +146,6 @@ type Watcher struct {
 	svc   *Service
 	ready chan struct{}
 	known map[peer.ID]*proto.Member // told as up, and not as gone since
-	rev   uint64
 	fresh bool
 }
 

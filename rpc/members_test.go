@@ -122,7 +122,7 @@ func TestAwaitPeers(t *testing.T) {
 			t.Errorf("four of three: %+v, %v after %v", p, err, time.Since(begin))
 		}
 		go func() {
-			time.Sleep(300 * time.Millisecond)
+			<-time.After(300 * time.Millisecond) // of the bubble
 			s.know(append(slices.Clone(s.Roster().Members), aMember(4, "d"))...)
 		}()
 		begin = time.Now()

@@ -137,7 +137,7 @@ func sample(sel *proto.Selector, roster *proto.Roster, n int, now time.Time) []p
 	ids := []peer.ID{}
 	for _, m := range roster.Members {
 		asked := living(m) || m.Status == proto.StatusDown && now.Sub(m.Since) < freshlyDown
-		if asked && sel.Match(m.Entry) && !(sel.NotSelf && m.Entry.ID == roster.Self) {
+		if asked && sel.Match(m.Entry) && (!sel.NotSelf || m.Entry.ID != roster.Self) {
 			ids = append(ids, m.Entry.ID)
 		}
 	}

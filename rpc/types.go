@@ -27,7 +27,6 @@ type Selector struct {
 	ExcludeSelf   bool
 	Key, KeyGroup string // with ByKey: the one member that owns the key
 	ByKey         bool
-	exactlyOne    bool
 }
 
 // Kind is what an application wants.

@@ -341,7 +341,7 @@ func TestDialWaitsForTheSidecarIfAsked(t *testing.T) {
 	}
 	dialled := make(chan error, 1)
 	go func() {
-		c, err := client.Dial(context.Background(), client.Options{Socket: s.socket, Wait: true})
+		c, err := client.Dial(t.Context(), client.Options{Socket: s.socket, Wait: true})
 		if err == nil {
 			err = c.Close()
 		}

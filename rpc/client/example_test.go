@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/starlingmesh/starling/rpc/client"
@@ -15,13 +14,15 @@ func Example() {
 	defer cancel()
 	c, err := client.Dial(ctx, client.Options{Application: "prices"})
 	if err != nil {
-		log.Fatal(err) // names every socket that was tried
+		fmt.Println(err) // names every socket that was tried
+		return
 	}
 	defer func() { _ = c.Close() }()
 
 	answer, err := c.Multicall(ctx, "cache.size", client.Text(""))
 	if err != nil {
-		log.Fatal(err) // the call could not be made
+		fmt.Println(err) // the call could not be made
+		return
 	}
 	for _, v := range answer.Verdicts {
 		if v.OK() {
@@ -37,7 +38,8 @@ func ExampleClient_Handle() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Options{Wait: true})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = c.Close() }()
 
@@ -50,7 +52,8 @@ func ExampleClient_Handle() {
 		return client.Text(value), nil
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 }
 
@@ -59,13 +62,15 @@ func ExampleClient_MulticallStream() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Options{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = c.Close() }()
 
 	for v, err := range c.MulticallStream(ctx, "search", client.Text("starling"), client.InGroup("index"), client.Sample(3)) {
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		if v.OK() {
 			fmt.Println(v.Name, "has it first:", v.Payload)
@@ -79,14 +84,16 @@ func ExampleClient_Subscribe() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Options{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = c.Close() }()
 
 	cache := map[string]bool{}
 	for e, err := range c.Subscribe(ctx, "cache.drop") {
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		if e.Gap > 0 {
 			clear(cache)
@@ -101,14 +108,16 @@ func ExampleClient_Call() {
 	ctx := context.Background()
 	c, err := client.Dial(ctx, client.Options{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer func() { _ = c.Close() }()
 
 	for {
 		v, err := c.Call(ctx, "", "account.debit", client.Text("7"), client.OwnerOf("accounts", "alice"))
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		if v.Executed != client.No {
 			fmt.Println(v.Verdict, v.Payload)

@@ -51,8 +51,7 @@ func (e *PathError) Unwrap() []error {
 
 // cause strips what the list of paths says already.
 func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
 	return err

@@ -101,12 +101,13 @@ func (c *Client) serve(s *session, r *starlingv1.Request) {
 	s.mu.Unlock()
 	c.wg.Go(func() {
 		defer cancel(context.Canceled)
-		if left := r.GetRemaining(); left != nil {
-			var stop context.CancelFunc
-			ctx, stop = context.WithTimeout(ctx, left.AsDuration())
-			defer stop()
+		left := defaultTimeout
+		if r.GetRemaining() != nil {
+			left = r.GetRemaining().AsDuration()
 		}
-		out, err := c.guard(ctx, h, r)
+		hctx, stop := context.WithTimeout(ctx, left)
+		defer stop()
+		out, err := c.guard(hctx, h, r)
 		s.mu.Lock()
 		delete(s.running, id)
 		s.mu.Unlock()

@@ -14,7 +14,7 @@ func BenchmarkMulticall(b *testing.B) {
 		b.Run(map[int]string{1: "one caller", 16: "16 callers"}[callers], func(b *testing.B) {
 			w := newWorld(b)
 			app, caller := w.dial("app"), w.dial("caller")
-			if err := app.Handle(context.Background(), "m", func(_ context.Context, r *client.Request) (client.Payload, error) {
+			if err := app.Handle(b.Context(), "m", func(_ context.Context, r *client.Request) (client.Payload, error) {
 				return r.Payload, nil
 			}); err != nil {
 				b.Fatal(err)
@@ -23,7 +23,7 @@ func BenchmarkMulticall(b *testing.B) {
 			b.ReportAllocs()
 			b.SetParallelism(callers / 2)
 			one := func() {
-				a, err := caller.Multicall(context.Background(), "m", body)
+				a, err := caller.Multicall(b.Context(), "m", body)
 				if err != nil || a.Summary.Replied != 3 {
 					b.Fatalf("%+v, %v", a, err)
 				}

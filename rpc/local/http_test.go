@@ -105,7 +105,7 @@ func TestCurlAloneServesAMethod(t *testing.T) {
 		t.Fatalf("first poll: %v", first)
 	}
 	go func() {
-		v, err := caller.Call(context.Background(), "a", "shell.up", client.Text("hi"))
+		v, err := caller.Call(t.Context(), "a", "shell.up", client.Text("hi"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -135,7 +135,7 @@ func TestAPollerThatVanishesIsHandlerGone(t *testing.T) {
 	lease := at(t, first, "lease").(string)
 	answer := make(chan *client.NodeVerdict, 1)
 	go func() {
-		v, err := caller.Call(context.Background(), "a", "m", client.Text("x"), client.Timeout(10*time.Second))
+		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"), client.Timeout(10*time.Second))
 		if err != nil {
 			t.Error(err)
 		}

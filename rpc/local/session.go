@@ -48,10 +48,10 @@ func (a *api) session(stream grpc.BidiStreamingServer[starlingv1.SessionRequest,
 	s := &session{api: a, app: app, stream: stream, wake: make(chan struct{}, 1)}
 	a.log.Debug("application connected", "application", hello.GetApplication())
 	self, limits := a.svc.Self(), a.svc.Limits()
-	s.answer(&starlingv1.ServerFrame{Frame: &starlingv1.ServerFrame_Welcome{Welcome: &starlingv1.Welcome{
+	_ = s.answer(&starlingv1.ServerFrame{Frame: &starlingv1.ServerFrame_Welcome{Welcome: &starlingv1.Welcome{
 		NodeId: self.Entry.ID.String(), Name: self.Entry.Name, Version: limits.Version,
 		MessageMax: uint32(limits.MessageMax), CallsMax: uint32(limits.AppCallsMax),
-	}}})
+	}}}) // the first one fits
 	gone := make(chan struct{})
 	defer close(gone)
 	a.wg.Go(func() { s.read(first.GetFrames()[1:]) })

@@ -163,7 +163,7 @@ func TestAnApplicationThatDiesMidCallIsHandlerGone(t *testing.T) {
 	dying.serve("m")
 	answer := make(chan *client.NodeVerdict, 1)
 	go func() {
-		v, err := caller.Call(context.Background(), "a", "m", client.Text("x"), client.Timeout(10*time.Second))
+		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"), client.Timeout(10*time.Second))
 		if err != nil {
 			t.Error(err)
 		}
@@ -179,7 +179,7 @@ func TestAnApplicationThatDiesMidCallIsHandlerGone(t *testing.T) {
 	next.send(replyFrame(id, "stolen"))
 	next.serve("m") // its acknowledgement says that the reply has been taken, too
 	go func() {
-		v, err := caller.Call(context.Background(), "a", "m", client.Text("x"))
+		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -200,7 +200,7 @@ func TestNoApplicationAnswersAnothersCalls(t *testing.T) { // S4
 	thief.serve("other")
 	answer := make(chan *client.NodeVerdict, 1)
 	go func() {
-		v, err := caller.Call(context.Background(), "a", "m", client.Text("x"))
+		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -226,7 +226,7 @@ func TestCreditBoundsOpenRequests(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			if v, err := caller.Call(context.Background(), "a", "m", client.Text("x")); err != nil || !v.OK() {
+			if v, err := caller.Call(t.Context(), "a", "m", client.Text("x")); err != nil || !v.OK() {
 				t.Errorf("%+v, %v", v, err)
 			}
 		})
@@ -253,7 +253,7 @@ func TestASlowApplicationIsBoundedAndOthersAreNot(t *testing.T) { // S2, S3
 	verdicts := make(chan client.Verdict, 8)
 	for range 8 {
 		go func() {
-			v, err := caller.Call(context.Background(), "a", "slow", big, client.Timeout(time.Second))
+			v, err := caller.Call(t.Context(), "a", "slow", big, client.Timeout(time.Second))
 			if err != nil {
 				t.Error(err)
 				v = &client.NodeVerdict{}

@@ -95,7 +95,7 @@ func place(ctx context.Context, s *Socket, temp string) (fs.FileInfo, error) {
 		return nil, fmt.Errorf("set the mode of the socket %s: %w", s.Path, err)
 	}
 	for range 3 {
-		if err := clear(ctx, s.Path); err != nil {
+		if err := makeRoom(ctx, s.Path); err != nil {
 			return nil, err
 		}
 		err := os.Link(temp, s.Path)
@@ -119,9 +119,9 @@ func checkPath(path string) error {
 	return nil
 }
 
-// clear removes a dead socket. It never removes a file, nor a socket that
+// makeRoom removes a dead socket. It never removes a file, nor a socket that
 // somebody answers at.
-func clear(ctx context.Context, path string) error {
+func makeRoom(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -42,7 +42,7 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead.SetUnlinkOnClose(false)
-	dead.Close()
+	_ = dead.Close()
 	ln, err := listen(t.Context(), &Socket{Path: path, Mode: 0o640})
 	if err != nil {
 		t.Fatal(err)
@@ -100,11 +100,11 @@ func TestASocketThatSomebodyElseNowHasIsNotRemovedAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.Close()
+	_ = first.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Error("the first one's end removed the second one's socket")
 	}
-	second.Close()
+	_ = second.Close()
 }
 
 func TestAUserWhoIsNotAllowedIsToldSo(t *testing.T) {
@@ -145,12 +145,12 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	defer func() { _ = silent.Close() }()
 	second, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer second.Close()
+	defer func() { _ = second.Close() }()
 	if n, err := second.Read(make([]byte, 1)); err == nil {
 		t.Errorf("read %d bytes, want the end", n)
 	}

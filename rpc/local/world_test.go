@@ -31,14 +31,14 @@ type world struct {
 	stop   func()
 }
 
-func newWorld(t testing.TB, change ...func(*rpc.Config, *Socket)) *world {
-	t.Helper()
-	return newWorldWith(t, rpctest.Echo, change...)
+func newWorld(tb testing.TB, change ...func(*rpc.Config, *Socket)) *world {
+	tb.Helper()
+	return newWorldWith(tb, rpctest.Echo, change...)
 }
 
-func newWorldWith(t testing.TB, others rpctest.Others, change ...func(*rpc.Config, *Socket)) *world {
-	t.Helper()
-	w := &world{t: t, mesh: rpctest.New(others, "a", "b", "c"), socket: filepath.Join(t.TempDir(), "api.sock")}
+func newWorldWith(tb testing.TB, others rpctest.Others, change ...func(*rpc.Config, *Socket)) *world {
+	tb.Helper()
+	w := &world{t: tb, mesh: rpctest.New(others, "a", "b", "c"), socket: filepath.Join(tb.TempDir(), "api.sock")}
 	cfg, sock := rpc.Defaults(), Socket{Path: w.socket}
 	for _, f := range change {
 		f(&cfg, &sock)
@@ -46,14 +46,14 @@ func newWorldWith(t testing.TB, others rpctest.Others, change ...func(*rpc.Confi
 	log := slog.New(slog.DiscardHandler)
 	svc, err := rpc.New(w.mesh, cfg, log)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.svc = svc
-	srv, err := Listen(t.Context(), sock, svc, log)
+	srv, err := Listen(tb.Context(), sock, svc, log)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() { w.mesh.Run(ctx, svc) })
 	served := make(chan error, 1)
@@ -63,10 +63,10 @@ func newWorldWith(t testing.TB, others rpctest.Others, change ...func(*rpc.Confi
 		cancel()
 		wg.Wait()
 		if err := <-served; err != nil {
-			t.Errorf("server: %v", err)
+			tb.Errorf("server: %v", err)
 		}
 	})
-	t.Cleanup(w.stop)
+	tb.Cleanup(w.stop)
 	return w
 }
 
@@ -107,7 +107,7 @@ func (w *world) curlAt(socket, path, body string) (int, map[string]any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		w.t.Fatal(err)

@@ -168,7 +168,7 @@ func (m *Mesh) step(in proto.Input, up Upper) {
 		entry.Handlers, entry.Groups, entry.Draining, entry.Streams = in.Handlers, in.Groups, in.Draining, in.Streams
 		self.Entry = &entry
 		m.Change(proto.ChangeUpdated, &self)
-	default:
+	case proto.Contacts, proto.DialFailed, proto.Leave, proto.LinkDown, proto.LinkUp, proto.Received, proto.Wake:
 		panic("rpctest: an input that rpc does not give")
 	}
 }
@@ -180,7 +180,7 @@ func (m *Mesh) start(in proto.StartCall, up Upper) {
 	r := m.Roster()
 	started := proto.CallStarted{Ref: in.Ref, ID: c.id, Roster: r}
 	for _, t := range r.Members {
-		if t.Status != proto.StatusLeft && in.Select.Match(t.Entry) && !(in.Select.NotSelf && t.Entry.ID == r.Self) {
+		if t.Status != proto.StatusLeft && in.Select.Match(t.Entry) && (!in.Select.NotSelf || t.Entry.ID != r.Self) {
 			started.Targets = append(started.Targets, t)
 			c.open[t.Entry.ID] = true
 		}
