@@ -47,6 +47,7 @@ var ours = map[string][]string{
 	"rpc/starling/v1/*":       {"rpc/starling/v1"},
 	"rpc/local":               {"rpc", "rpc/starling/v1", "rpc/starling/v1/starlingv1connect", "overlay/peer", "overlay/proto"},
 	"rpc/client":              {"rpc/starling/v1"},
+	"rpc/rpctest":             {"overlay/peer", "overlay/proto"},
 	"cmd/starling":            {"*"},
 	"cmd/starling/config":     {"strategies/static", "strategies/dns", "strategies/file", "overlay/keys"},
 	"cmd/starling/term":       {},
