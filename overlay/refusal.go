@@ -56,7 +56,10 @@ type refusal struct {
 // timeout, wherever it struck; and the other side's own word tells more than ours.
 func refuse(why refusedWhy, err error) *refusal {
 	var said *wire.Refusal
+	var unread *wire.Error
 	switch {
+	case errors.As(err, &unread):
+		why = whyGarbage
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		why = whyTimeout
 	case errors.As(err, &said):

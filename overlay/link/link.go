@@ -254,8 +254,9 @@ func (l *Link) Flush() {
 // the other side has said goodbye too, at most Limits.Flush later.
 func (l *Link) Hangup(flush bool) {
 	l.mu.Lock()
-	if !l.hungUp && l.why == 0 {
-		l.hungUp = true
+	first := !l.hungUp && l.why == 0
+	l.hungUp = true
+	if first && flush {
 		l.shareMain()
 		for _, p := range l.pipes {
 			p.hangup()
