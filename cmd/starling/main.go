@@ -34,6 +34,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case err == nil:
 		return term.OK
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return term.Interrupted
 	case errors.As(err, &end):
 		if end.Err != nil {
 			fmt.Fprintf(stderr, "starling: %v\n", end.Err)

@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/starlingmesh/starling/discovery"
+	"github.com/starlingmesh/starling/overlay/proto"
 )
 
 // newRegistry is this node's own: nothing that a library registers by itself is in it.
@@ -41,8 +42,8 @@ func (c collector) overlayMetrics(e emitter) {
 	for message, n := range s.FramesOut {
 		e.counter("overlay_frames_total", "Frames by message.", float64(n), "direction", "out", "message", message)
 	}
-	for kind, n := range s.Links {
-		e.gauge("overlay_links", "Connections to members, by kind.", float64(n), "kind", kind)
+	for _, kind := range []proto.LinkKind{proto.LinkOverlay, proto.LinkPool, proto.LinkProbe, proto.LinkLane} {
+		e.gauge("overlay_links", "Connections to members, by kind.", float64(s.Links[kind.String()]), "kind", kind.String())
 	}
 	e.gauge("overlay_view_members", "Members in the views.", float64(len(s.Active)), "view", "active")
 	e.gauge("overlay_view_members", "Members in the views.", float64(len(s.Passive)), "view", "passive")

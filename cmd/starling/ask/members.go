@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -118,11 +117,18 @@ func membersForScripts(members []client.Member) []scriptMember {
 	list := make([]scriptMember, 0, len(members))
 	for _, m := range members {
 		s := scriptMember(m)
-		s.Addresses, s.Groups, s.Handlers = slices.Concat([]string{}, s.Addresses), slices.Concat([]string{}, s.Groups), slices.Concat([]string{}, s.Handlers)
+		s.Addresses, s.Groups, s.Handlers = orEmpty(s.Addresses), orEmpty(s.Groups), orEmpty(s.Handlers)
 		if s.Tags == nil {
 			s.Tags = map[string]string{}
 		}
 		list = append(list, s)
+	}
+	return list
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
 	}
 	return list
 }

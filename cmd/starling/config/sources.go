@@ -56,6 +56,8 @@ type DNS struct {
 	Transport string `yaml:"transport" oneof:"udp,tcp,tls"`
 	// With tls: the name the servers' certificates must have. Empty means the server's address.
 	TLSName string `yaml:"tls_name" eg:"dns.example"`
+	// With tls: a PEM file with the authorities that may have signed those certificates. Empty means the system's.
+	TLSCA string `yaml:"tls_ca" eg:"/etc/ssl/dns-ca.pem"`
 	// Wait for one answer of one server.
 	Timeout time.Duration `yaml:"timeout" range:"50ms..30s"`
 	// How often all servers are tried.

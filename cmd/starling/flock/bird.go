@@ -78,8 +78,11 @@ func (b *Bird) lastWords() string {
 // Kill ends the sidecar as kill -9 does.
 func (b *Bird) Kill() { b.sidecar.signal(syscall.SIGKILL); <-b.sidecar.gone.Done() }
 
-// Pause stops the sidecar as a debugger or a frozen container does.
-func (b *Bird) Pause() { b.sidecar.signal(syscall.SIGSTOP) }
+// Pause stops the sidecar as a debugger or a frozen container does, and returns when it stands still.
+func (b *Bird) Pause() {
+	b.sidecar.signal(syscall.SIGSTOP)
+	b.sidecar.awaitStopped()
+}
 
 // Resume lets it go on.
 func (b *Bird) Resume() { b.sidecar.signal(syscall.SIGCONT) }

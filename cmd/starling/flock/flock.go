@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -167,21 +168,12 @@ func (f *Flock) AwaitAll(ctx context.Context, alive int, except ...*Bird) error 
 	failed := make([]error, len(f.birds))
 	var wg sync.WaitGroup
 	for i, b := range f.birds {
-		if b.client != nil && !contains(except, b) {
+		if b.client != nil && !slices.Contains(except, b) {
 			wg.Go(func() { failed[i] = b.awaitServing(ctx, alive) })
 		}
 	}
 	wg.Wait()
 	return errors.Join(failed...)
-}
-
-func contains(birds []*Bird, b *Bird) bool {
-	for _, x := range birds {
-		if x == b {
-			return true
-		}
-	}
-	return false
 }
 
 // awaitServing waits for the directory of one bird to be complete.

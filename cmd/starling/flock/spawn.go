@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // A spawner starts processes that do not outlive this one, however it ends: each dies with the thread that started it
@@ -62,5 +66,23 @@ func (s *spawner) start(logFile, name string, args ...string) (*process, error) 
 func (p *process) signal(sig syscall.Signal) {
 	if p.gone.Err() == nil {
 		_ = syscall.Kill(-p.pid, sig) // it may have ended this moment
+	}
+}
+
+// awaitStopped waits until every thread of the process has taken note of SIGSTOP: for some milliseconds after kill(2) it may
+// still answer. Where there is no /proc it returns at once.
+func (p *process) awaitStopped() {
+	ticks := time.NewTicker(time.Millisecond)
+	defer ticks.Stop()
+	for range 1000 {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid)) // the pattern is good
+		running := slices.ContainsFunc(threads, func(name string) bool {
+			stat, err := os.ReadFile(name)
+			return err == nil && !strings.Contains(string(stat), ") T ")
+		})
+		if !running {
+			return
+		}
+		<-ticks.C
 	}
 }

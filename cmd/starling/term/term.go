@@ -21,6 +21,8 @@ const (
 	Failed   = 4 // no node replied
 	NoAgent  = 5 // there is no sidecar to talk to
 	Findings = 6 // check found something
+
+	Interrupted = 130 // by Ctrl-C, as shells count it
 )
 
 // An Exit ends the command with a code of its own; without an error it has said all it had to say.
