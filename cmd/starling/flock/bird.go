@@ -87,6 +87,24 @@ func (b *Bird) Pause() {
 // Resume lets it go on.
 func (b *Bird) Resume() { b.sidecar.signal(syscall.SIGCONT) }
 
+// Stop ends the sidecar as an orchestrator does, with SIGTERM, and returns when it has said its farewell and ended.
+func (b *Bird) Stop() { b.sidecar.signal(syscall.SIGTERM); <-b.sidecar.gone.Done() }
+
+// KillApp ends the application beside the sidecar as kill -9 does.
+func (b *Bird) KillApp() { b.app.signal(syscall.SIGKILL); <-b.app.gone.Done() }
+
+// PID is the sidecar's process.
+func (b *Bird) PID() int { return b.sidecar.pid }
+
+// Address is where other sidecars reach it.
+func (b *Bird) Address() string { return b.address }
+
+// ConfigFile is what its sidecar was started with.
+func (b *Bird) ConfigFile() string { return b.file("yaml") }
+
+// LogFile is what its sidecar has said.
+func (b *Bird) LogFile() string { return b.file("log") }
+
 // stop ends everything of the bird.
 func (b *Bird) stop() {
 	for _, p := range []*process{b.app, b.sidecar} {

@@ -78,13 +78,7 @@ func (d *demo) run(ctx context.Context) error {
 
 	paused.Resume()
 	d.say("%s goes on, %s is started again", paused.Name, killed.Name)
-	if err := d.StartSidecar(killed); err != nil {
-		return err
-	}
-	if err := killed.connect(ctx); err != nil {
-		return err
-	}
-	if err := d.tellContacts(); err != nil {
+	if err := d.Restart(ctx, killed); err != nil {
 		return err
 	}
 	if err := d.AwaitAll(ctx, len(birds)); err != nil {

@@ -125,10 +125,7 @@ func (d *dev) order(ctx context.Context, words []string) error {
 	case "resume":
 		b.Resume()
 	case "start":
-		if b.sidecar.gone.Err() == nil {
-			return fmt.Errorf("%s runs", b.Name)
-		}
-		return errors.Join(d.StartSidecar(b), b.connect(ctx), d.tellContacts())
+		return d.Restart(ctx, b)
 	case "cut", "slow":
 		return d.fault(ctx, verb, b, args)
 	default:

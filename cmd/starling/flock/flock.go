@@ -20,11 +20,10 @@ import (
 
 // A Flock is some birds and the directory they live in. Its methods are for one goroutine.
 type Flock struct {
+	Options
+
 	dir     string
-	binary  string
 	cluster string
-	key     string
-	faults  bool
 	birds   []*Bird
 	spawn   *spawner
 }
@@ -34,19 +33,33 @@ type Options struct {
 	Birds  int
 	Key    string // a pre-shared key
 	Faults bool   // whether links may be made to misbehave
+	Binary string // the starling program; empty means this one
+	NoApps bool   // only sidecars, without an application beside each
+
+	// Change has the last word about a bird's configuration; it may be nil.
+	Change func(name string, s *Settings)
+}
+
+// Settings are a bird's configuration, each in YAML.
+type Settings struct {
+	Cluster, Name, Listen, Security, Sources string
+	Rest                                     string // further keys, a line each
 }
 
 // New makes a flock's directory; nothing runs yet. Close it in any case.
 func New(o Options) (*Flock, error) {
-	binary, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
+	if o.Binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find this program: %w", err)
+		}
+		o.Binary = self
 	}
 	dir, err := shortTempDir()
 	if err != nil {
 		return nil, err
 	}
-	f := &Flock{dir: dir, binary: binary, cluster: "flock-" + strings.ToLower(rand.Text()[:8]), key: o.Key, faults: o.Faults, spawn: newSpawner()}
+	f := &Flock{Options: o, dir: dir, cluster: "flock-" + strings.ToLower(rand.Text()[:8]), spawn: newSpawner()}
 	for i := range o.Birds {
 		f.birds = append(f.birds, &Bird{Name: fmt.Sprintf("bird-%d", i+1), dir: dir})
 	}
@@ -105,7 +118,7 @@ func (f *Flock) Start(ctx context.Context) error {
 		return err
 	}
 	for _, b := range f.birds {
-		if err := f.startApp(b); err != nil {
+		if err := f.StartApp(b); err != nil {
 			return err
 		}
 	}
@@ -132,7 +145,7 @@ func (f *Flock) StartSidecar(b *Bird) error {
 	if err := os.WriteFile(b.file("yaml"), []byte(f.config(b)), 0o600); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	p, err := f.spawn.start(b.file("log"), f.binary, "agent", "--config", b.file("yaml"))
+	p, err := f.spawn.start(b.file("log"), f.Binary, "agent", "--config", b.file("yaml"))
 	if err != nil {
 		return fmt.Errorf("start %s: %w", b.Name, err)
 	}
@@ -140,8 +153,20 @@ func (f *Flock) StartSidecar(b *Bird) error {
 	return nil
 }
 
-func (f *Flock) startApp(b *Bird) error {
-	p, err := f.spawn.start(b.file("app.log"), f.binary, AppCommand, "--socket", b.Socket())
+// Restart starts a bird's sidecar anew, under the same name, and returns when it can be asked.
+func (f *Flock) Restart(ctx context.Context, b *Bird) error {
+	if b.sidecar.gone.Err() == nil {
+		return fmt.Errorf("%s runs", b.Name)
+	}
+	return errors.Join(f.StartSidecar(b), b.connect(ctx), f.tellContacts())
+}
+
+// StartApp starts the application of a bird, anew if it was killed, unless the flock has none.
+func (f *Flock) StartApp(b *Bird) error {
+	if f.NoApps {
+		return nil
+	}
+	p, err := f.spawn.start(b.file("app.log"), f.Binary, AppCommand, "--socket", b.Socket())
 	if err != nil {
 		return fmt.Errorf("start the application of %s: %w", b.Name, err)
 	}
@@ -150,17 +175,22 @@ func (f *Flock) startApp(b *Bird) error {
 }
 
 func (f *Flock) config(b *Bird) string {
+	s := Settings{
+		Cluster: f.cluster, Name: b.Name, Listen: "127.0.0.1:0", Security: fmt.Sprintf("{key: %s}", f.Key),
+		Sources: fmt.Sprintf("[{kind: file, path: %q, format: list, refresh: 100ms, complete: false}]", f.contactsFile()),
+	}
+	if f.Change != nil {
+		f.Change(b.Name, &s)
+	}
 	return fmt.Sprintf(`cluster: %s
 name: %s
-listen: 127.0.0.1:0
-security: {key: %s}
-discovery:
-  sources:
-    - {kind: file, path: %q, format: list, refresh: 100ms, complete: false}
+listen: %s
+security: %s
+discovery: {sources: %s}
 api: {socket: %q}
 admin: {socket: %q}
 faults: {allowed: %t}
-`, f.cluster, b.Name, f.key, f.contactsFile(), b.Socket(), b.AdminSocket(), f.faults)
+%s`, s.Cluster, s.Name, s.Listen, s.Security, s.Sources, b.Socket(), b.AdminSocket(), f.Faults, s.Rest)
 }
 
 // AwaitAll waits until every bird but those excepted knows that so many live and that each of them serves the application.
