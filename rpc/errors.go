@@ -79,7 +79,7 @@ var explanations = []Explanation{
 	{LeaseUnknown, codeNotFound, "The lease of a Poll has expired or never existed.", "Poll without a lease to begin anew; poll or answer within `keep`."},
 	{NotAllowed, codeDenied, "The socket's owner does not allow this user.", "Run as an allowed user, or extend api.allowed_uids or api.allowed_gids."},
 	{NeedsStream, codeUnsupported, "A Session needs a stream in both directions, which HTTP/1.1 has not.", "Use gRPC, or Poll and Respond."},
-	{FaultsOff, codePrecondition, "Fault injection is not allowed here.", "Set faults: true in the configuration of this node; never in production."},
+	{FaultsOff, codePrecondition, "Fault injection is not allowed here.", "Set faults.allowed: true in the configuration of this node; never in production."},
 	{ShuttingDown, codeUnavailable, "The sidecar is going away.", "Connect again when it is back."},
 }
 

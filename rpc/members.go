@@ -33,7 +33,9 @@ func (s *Service) living(roster *proto.Roster) int {
 func (s *Service) snapshot(roster *proto.Roster, now time.Time) Snapshot {
 	snap := Snapshot{Version: roster.Revision, Size: s.living(roster), Age: now.Sub(s.changed)}
 	if s.cfg.Expected != nil {
-		snap.Expected, snap.Known = s.cfg.Expected()
+		if n, known := s.cfg.Expected(); known {
+			snap.Expected, snap.Known = n, true
+		}
 	}
 	return snap
 }

@@ -43,7 +43,9 @@ func (w *world) conn() *grpc.ClientConn {
 
 func (w *world) raw(hello *starlingv1.Hello) *raw {
 	w.t.Helper()
-	s, err := starlingv1.NewRpcServiceClient(w.conn()).Session(w.t.Context())
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second) // rather than hang
+	w.t.Cleanup(cancel)
+	s, err := starlingv1.NewRpcServiceClient(w.conn()).Session(ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
