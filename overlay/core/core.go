@@ -79,6 +79,9 @@ func (c *Core) Deadline() time.Time {
 // Roster is everybody known, immutable, the same until something changes.
 func (c *Core) Roster() *proto.Roster { return c.dir.Roster() }
 
+// Self is what this node says of itself now. It must not be changed.
+func (c *Core) Self() *proto.Entry { return c.dir.Self() }
+
 // Active is the active view in the order of the IDs.
 func (c *Core) Active() []peer.ID { return c.views.Active() }
 

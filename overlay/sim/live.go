@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// These say in words what is still missing, or nothing.
+
+// Settled: every node that runs is in one component with all others, has links
+// enough, and knows exactly the living.
+func (w *World) Settled() string { return w.SettledAmong(w.Up()) }
+
+// Up is every node that runs and is not stopped.
+func (w *World) Up() []*Node {
+	var all []*Node
+	for _, n := range w.Nodes {
+		if n.state == up {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// SettledAmong demands it of some nodes, with all others dead to them.
+func (w *World) SettledAmong(some []*Node) string {
+	for _, missing := range []func([]*Node) string{w.oneComponent, w.linksEnough, w.deadForgotten, w.equalDirectories} {
+		if words := missing(some); words != "" {
+			return words
+		}
+	}
+	return ""
+}
+
+// oneComponent: H10.
+func (w *World) oneComponent(some []*Node) string {
+	if len(some) == 0 {
+		return ""
+	}
+	in := w.members(some)
+	seen := make([]bool, len(w.Nodes))
+	seen[some[0].Index] = true
+	queue, reached := []*Node{some[0]}, 0
+	for len(queue) > 0 {
+		n := queue[0]
+		queue, reached = queue[1:], reached+1
+		for _, id := range n.core.Active() {
+			if o, ok := in.Get(id); ok && !seen[o.Index] && slices.Contains(o.core.Active(), n.ID) {
+				seen[o.Index] = true
+				queue = append(queue, o)
+			}
+		}
+	}
+	if reached < len(some) {
+		var apart []string
+		for _, n := range some {
+			if !seen[n.Index] {
+				apart = append(apart, n.String())
+			}
+		}
+		return fmt.Sprintf("H10: %d of %d nodes are apart from %s: %v", len(some)-reached, len(some), some[0], apart)
+	}
+	return ""
+}
+
+func (w *World) members(some []*Node) *peer.Map[*Node] {
+	var in peer.Map[*Node]
+	for _, n := range some {
+		in.Put(n.ID, n)
+	}
+	return &in
+}
+
+// linksEnough: H11.
+func (w *World) linksEnough(some []*Node) string {
+	want := min(w.cfg.Core.Views.Floor, len(some)-1)
+	for _, n := range some {
+		if got := len(n.core.Active()); got < want {
+			return fmt.Sprintf("H11: %v has %d links, want %d", n, got, want)
+		}
+	}
+	return ""
+}
+
+// deadForgotten: H12.
+func (w *World) deadForgotten(some []*Node) string {
+	in := w.members(some)
+	for _, n := range some {
+		for _, id := range append(n.core.Active(), n.core.Passive()...) {
+			if !in.Has(id) {
+				o, _ := w.checks.byID.Get(id)
+				return fmt.Sprintf("H12: %v still has %v in its views", n, o)
+			}
+		}
+	}
+	return ""
+}
+
+// equalDirectories: D7. All have the same entries, and take exactly each other
+// for alive.
+func (w *World) equalDirectories(some []*Node) string {
+	in := w.members(some)
+	var first *proto.Roster
+	for _, n := range some {
+		r := n.core.Roster()
+		alive := 0
+		for _, m := range r.Members {
+			living := m.Status == proto.StatusAlive
+			if living {
+				alive++
+			}
+			if o, _ := w.checks.byID.Get(m.Entry.ID); living != in.Has(m.Entry.ID) {
+				return fmt.Sprintf("D7: %v takes %v for %v (%s)", n, o, m.Status, m.Why)
+			}
+		}
+		if alive != len(some) {
+			return fmt.Sprintf("D7: %v knows %d of %d living", n, alive, len(some))
+		}
+		if first == nil {
+			first = r
+			continue
+		}
+		if words := differ(first, r); words != "" {
+			return fmt.Sprintf("D7: %v and %v differ: %s", some[0], n, words)
+		}
+	}
+	return ""
+}
+
+// differ says how two rosters differ in what is not derived.
+func differ(a, b *proto.Roster) string {
+	if len(a.Members) != len(b.Members) {
+		return fmt.Sprintf("%d and %d entries", len(a.Members), len(b.Members))
+	}
+	for i, m := range a.Members {
+		if o := b.Members[i]; m.Entry.ID != o.Entry.ID || m.Entry.Incarnation != o.Entry.Incarnation || m.Entry.Version != o.Entry.Version || m.Down != o.Down {
+			return fmt.Sprintf("%s %d.%d down %d, and %s %d.%d down %d", m.Entry.Name, m.Entry.Incarnation, m.Entry.Version, m.Down,
+				o.Entry.Name, o.Entry.Incarnation, o.Entry.Version, o.Down)
+		}
+	}
+	return ""
+}

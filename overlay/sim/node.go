@@ -1,0 +1,301 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/core"
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// host is a machine: an address and a clock. One process at a time listens there.
+type host struct {
+	index int
+	name  string // of the node that runs here
+	addr  string
+	skew  time.Duration
+	node  *Node // that listens; nil: nobody
+	dark  bool  // powered off: not even a refusal comes back
+	zone  string
+
+	lag time.Duration // added to every frame from and to here
+}
+
+// Node is one process: it has an ID of its own, and a host to run on.
+type Node struct {
+	world *World
+	host  *host
+	Index int // in World.Nodes
+	Name  string
+	ID    peer.ID
+	core  *core.Core
+	state nodeState
+	// Tap sees every message this node sends; nil: nobody looks.
+	Tap func(proto.Message)
+
+	started  time.Duration
+	ended    time.Duration
+	vanished bool // the host went with it: no goodbye, no refusal
+	leaving  bool
+
+	links    []linkRef // open, oldest first
+	lastLink proto.LinkID
+
+	inbox   []proto.Input // not yet processed: it is paused, slow or busy
+	stepFor time.Duration // what one input costs; a slow node's only
+	freeAt  time.Duration // busy until then
+	resumed time.Duration // last time it went on after a pause
+	wakeAt  time.Time
+	wakes   uint64
+}
+
+type linkRef struct {
+	id   proto.LinkID
+	conn *conn
+	side int
+}
+
+type nodeState uint8
+
+const (
+	up nodeState = iota + 1
+	paused
+	dead
+)
+
+// addHost makes a machine for one more node.
+func (w *World) addHost() *host {
+	i := len(w.hosts)
+	h := &host{index: i, name: fmt.Sprintf("n%d", i), addr: fmt.Sprintf("10.0.%d.%d:7946", i/250, 1+i%250), zone: string(rune('a' + i%3))}
+	if w.cfg.Skew > 0 {
+		h.skew = w.between(-w.cfg.Skew, w.cfg.Skew)
+	}
+	w.hosts = append(w.hosts, h)
+	return h
+}
+
+// hostOf finds a machine by its address.
+func (w *World) hostOf(addr string) *host {
+	for _, h := range w.hosts {
+		if h.addr == addr {
+			return h
+		}
+	}
+	return nil
+}
+
+// Start starts a node on a machine of its own and gives it contacts.
+func (w *World) Start(contacts ...string) *Node {
+	n := w.startOn(w.addHost())
+	n.Contacts(contacts...)
+	return n
+}
+
+// startOn starts a process under a fresh ID. Whatever listened there is replaced.
+func (w *World) startOn(h *host) *Node {
+	var seed [24]byte
+	binary.BigEndian.PutUint64(seed[:], w.cfg.Seed)
+	binary.BigEndian.PutUint64(seed[8:], uint64(len(w.Nodes)))
+	sum := sha256.Sum256(seed[:])
+	n := &Node{world: w, host: h, Index: len(w.Nodes), Name: h.name, state: up, started: w.now}
+	copy(n.ID[:], sum[:])
+	w.Nodes = append(w.Nodes, n)
+	h.node, h.dark = n, false
+	entry := proto.Entry{
+		ID: n.ID, Name: n.Name, Addrs: []string{h.addr}, Zone: h.zone, Streams: 0xffff,
+		Handlers: []string{method}, VersionMin: 1, VersionMax: 1,
+	}
+	rng := rand.New(rand.NewPCG(w.cfg.Seed, binary.BigEndian.Uint64(sum[16:])))
+	n.core = core.New(w.cfg.Core, entry, rng, n.clock())
+	w.checks.started(n)
+	w.say("%s starts as %s", n, n.ID.Short())
+	n.arm()
+	return n
+}
+
+func (n *Node) String() string {
+	if n.host.node != n {
+		return fmt.Sprintf("%s(%s)", n.Name, n.ID.Short())
+	}
+	return n.Name
+}
+
+// clock is what the node's own clock shows.
+func (n *Node) clock() time.Time { return epoch.Add(n.world.now + n.host.skew) }
+
+// Living tells whether the process runs, paused or not.
+func (n *Node) Living() bool { return n.state != dead }
+
+// info is how the node names itself in a handshake.
+func (n *Node) info() proto.PeerInfo {
+	if m := n.core.Roster().Get(n.ID); m != nil {
+		return m.Entry.Info()
+	}
+	return proto.PeerInfo{ID: n.ID, Name: n.Name, Addrs: []string{n.host.addr}}
+}
+
+// drop forgets a link.
+func (n *Node) drop(id proto.LinkID) {
+	for i := range n.links {
+		if n.links[i].id == id {
+			n.links = append(n.links[:i], n.links[i+1:]...)
+			return
+		}
+	}
+}
+
+// give hands an input to the process: now, or when it gets to it.
+func (n *Node) give(in proto.Input) {
+	switch {
+	case n.state == dead:
+	case n.state == paused:
+		n.inbox = append(n.inbox, in)
+	case len(n.inbox) > 0 || n.freeAt > n.world.now:
+		n.inbox = append(n.inbox, in)
+		if len(n.inbox) == 1 {
+			n.world.at(n.freeAt, n.drain)
+		}
+	default:
+		n.step(in)
+	}
+}
+
+// drain processes what has piled up, as fast as the node is.
+func (n *Node) drain() {
+	if n.state != up || n.freeAt > n.world.now {
+		return
+	}
+	for len(n.inbox) > 0 && n.state == up {
+		in := n.inbox[0]
+		n.inbox = n.inbox[1:]
+		n.step(in)
+		if n.freeAt > n.world.now {
+			break
+		}
+	}
+	if len(n.inbox) > 0 && n.state == up {
+		n.world.at(n.freeAt, n.drain)
+	}
+}
+
+// wake is the core's deadline.
+func (n *Node) wake(number uint64) {
+	if number != n.wakes || n.state != up {
+		return
+	}
+	n.wakeAt = time.Time{}
+	n.give(proto.Wake{})
+}
+
+// arm schedules the next wake-up.
+func (n *Node) arm() {
+	if n.state != up {
+		return
+	}
+	at := n.core.Deadline()
+	if at.Equal(n.wakeAt) {
+		return
+	}
+	n.wakeAt = at
+	n.wakes++
+	if at.IsZero() {
+		return
+	}
+	due := max(at.Sub(epoch)-n.host.skew, n.world.now)
+	n.world.schedule(event{at: due, kind: eventWake, node: n, n: n.wakes})
+}
+
+// step gives the core one input, has it checked, and carries out what it wants.
+func (n *Node) step(in proto.Input) {
+	w := n.world
+	if w.failed != "" {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			w.fail("%v panics on %T: %v\n%s", n, in, r, debug.Stack())
+		}
+	}()
+	w.steps++
+	w.mix(uint64(w.now)<<8 ^ uint64(n.Index))
+	w.checks.before(n, in)
+	out := n.core.Step(n.clock(), in)
+	w.checks.after(n, in, out)
+	w.mix(uint64(len(out)))
+	if n.stepFor > 0 {
+		n.freeAt = max(n.freeAt, w.now) + n.stepFor
+	}
+	for _, o := range out {
+		n.perform(o)
+	}
+	n.arm()
+}
+
+// perform does what a runtime does.
+func (n *Node) perform(out proto.Output) {
+	w := n.world
+	switch o := out.(type) {
+	case proto.Send:
+		w.send(n, o.Link, o.Msg)
+	case proto.Dial:
+		w.mix(o.Tag)
+		w.dial(n, o)
+	case proto.Hangup:
+		w.mix(uint64(o.Link))
+		w.hangup(n, o.Link, o.Flush)
+	case proto.Ignored:
+		w.Report.Ignored[o.Why]++
+	case proto.Fatal:
+		w.say("%s must end: %s", n, o.Why)
+		w.Report.Fatals[fatalKind(o.Why)]++
+		w.checks.fatal(n, o.Why)
+		n.end(true)
+	case proto.Gone:
+		w.say("%s has left", n)
+		n.end(true)
+	case proto.ContactsWanted:
+		w.Report.Wanted++
+		w.wanted(n)
+	case proto.Dispatch:
+		w.apps.dispatch(n, o)
+	case proto.CancelDispatch:
+		w.apps.cancel(n, o)
+	case proto.CallStarted, proto.CallVerdict, proto.CallDone, proto.CallRefused, proto.Published, proto.Deliver, proto.Gap,
+		proto.MembersChanged, proto.NeighborUp, proto.NeighborDraining, proto.NeighborDown:
+		// told to applications and events: the checkers have them
+	case proto.SendTo, proto.PublishRecords, proto.LinkTiming, proto.DeliverBody:
+		w.fail("%v: an internal output came out: %T", n, o)
+	default:
+		w.fail("%v: an output that nobody performs: %T", n, o)
+	}
+}
+
+// end ends the process: its kernel closes every socket. orderly: with goodbyes.
+func (n *Node) end(orderly bool) {
+	if n.state == dead {
+		return
+	}
+	w := n.world
+	n.state, n.ended, n.inbox = dead, w.now, nil
+	if n.host.node == n {
+		n.host.node = nil
+	}
+	w.checks.ended(n)
+	for _, l := range n.links {
+		e := &l.conn.ends[l.side]
+		e.state, e.held = endGone, nil
+		why := proto.DownReset
+		if orderly || w.chance(0.5) {
+			why = proto.DownClosed
+		}
+		if !n.vanished {
+			w.transmit(l.conn, l.side, frame{bye: why})
+		}
+	}
+	n.links = nil
+}
