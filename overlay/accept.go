@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -74,6 +75,17 @@ func (g *gate) leave(v *visitor) {
 	}
 }
 
+// close shows everybody out who has not spoken.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for e := g.silent.Front(); e != nil; e = e.Next() {
+		if v, ok := e.Value.(*visitor); ok {
+			v.conn.close(true)
+		}
+	}
+}
+
 // count is how many are inside.
 func (g *gate) count() int {
 	g.mu.Lock()
@@ -131,9 +143,8 @@ func (o *Overlay) receive(ctx context.Context, c *tcp) {
 // welcome takes a visitor from its first byte to a link. Nothing but a
 // goroutine is spent on it until it has begun a TLS handshake.
 func (o *Overlay) welcome(ctx context.Context, v *visitor) error {
-	ctx, cancel := context.WithTimeout(ctx, o.cfg.Limits.Handshake)
-	defer cancel()
-	head, err := o.firstBytes(ctx, v.conn)
+	deadline := time.Now().Add(o.cfg.Limits.Handshake)
+	head, err := firstBytes(v.conn, deadline)
 	if !o.gate.speaks(v) {
 		return refuse(whySilent, errors.New("it said nothing while others waited"))
 	}
@@ -141,6 +152,8 @@ func (o *Overlay) welcome(ctx context.Context, v *visitor) error {
 		v.conn.close(true)
 		return err
 	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	v.conn.head = head
 	if err := tune(v.conn.TCPConn, o.cfg.Limits.Unacked, o.cfg.Limits.NotSent); err != nil {
 		v.conn.close(true)
@@ -169,13 +182,12 @@ func (o *Overlay) welcome(ctx context.Context, v *visitor) error {
 // head of a record (RFC 8446, section 5.1).
 const tlsHead = 5
 
-func (o *Overlay) firstBytes(ctx context.Context, c *tcp) ([]byte, error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+func firstBytes(c *tcp, deadline time.Time) ([]byte, error) {
+	_ = c.SetReadDeadline(deadline)
 	head := make([]byte, tlsHead)
 	n, err := io.ReadFull(c, head)
 	switch {
-	case n == 0 && ctx.Err() != nil:
+	case n == 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &refusal{why: whySilent, err: errors.New("it said nothing in time")}
 	case n == 0 && err != nil:
 		return nil, &refusal{why: whyClosed, err: err}

@@ -142,9 +142,10 @@ func TestADialTriesAddressesInOrderAndOneSilentOneTakesHardEvidenceAway(t *testi
 }
 
 // A pretender is a member that shows a Hello of its own making.
-func pretend(t *testing.T, n *node, change func(h *proto.Hello, state *tls.ConnectionState, me *keys.Node)) error {
+func pretend(t *testing.T, n *node, change func(h *proto.Hello, state *tls.ConnectionState, me *keys.Node)) (net.Conn, error) {
 	t.Helper()
-	c := tls.Client(raw(t, n), keys.TLS(n.keys, false))
+	below := raw(t, n)
+	c := tls.Client(below, keys.TLS(n.keys, false))
 	if err := c.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -168,11 +169,13 @@ func pretend(t *testing.T, n *node, change func(h *proto.Hello, state *tls.Conne
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	frame, err := link.NewFrames(c).Next()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = wire.ParseHello(frame)
-	return err
+	return below, err
 }
+
+func honest(*proto.Hello, *tls.ConnectionState, *keys.Node) {}
 
 func TestAMemberCannotClaimWhatItIsNot(t *testing.T) {
 	n := newNode(t, "n")
@@ -196,18 +199,33 @@ func TestAMemberCannotClaimWhatItIsNot(t *testing.T) {
 		"a lane of no link":               {"lane", func(h *proto.Hello, _ *tls.ConnectionState, _ *keys.Node) { h.Kind = proto.LinkLane }},
 	} {
 		before := n.Stats().Refused[test.refused]
-		err := pretend(t, n, test.change)
+		_, err := pretend(t, n, test.change)
 		var said *wire.Refusal
 		if err == nil || !errors.As(err, &said) {
 			t.Errorf("%s: got %v, want a refusal", name, err)
 		}
 		awaitRefused(n, test.refused, before+1)
 	}
-	if err := pretend(t, n, func(*proto.Hello, *tls.ConnectionState, *keys.Node) {}); err != nil {
+	if _, err := pretend(t, n, honest); err != nil {
 		t.Errorf("an honest hello: %v", err)
 	}
 	if ups := await[proto.LinkUp](n, nil); ups.Peer.Name != "pretender" {
 		t.Errorf("link %+v", ups)
+	}
+}
+
+// The kernel of a killed process ends its connections in good order, by TCP's
+// lights: without TLS's goodbye it is broken all the same.
+func TestAPeerThatEndsWithoutAGoodbyeIsBroken(t *testing.T) {
+	n := newNode(t, "n")
+	c, err := pretend(t, n, honest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := await[proto.LinkUp](n, nil)
+	_ = c.Close()
+	if why := awaitDown(n, up.Link); why != proto.DownReset {
+		t.Errorf("ended as %v", why)
 	}
 }
 

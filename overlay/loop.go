@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/starlingmesh/starling/overlay/link"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/overlay/wire"
 )
@@ -21,7 +21,7 @@ func (o *Overlay) Run(ctx context.Context, upper Upper) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o.running, o.upper = ctx, upper
-	o.wg.Go(func() { o.accept(ctx) })
+	o.accepting.Go(func() { o.accept(ctx) })
 	o.log.Info("node started", "name", o.self.Name, "id", o.self.ID.String(), "addr", o.Addr().String(),
 		"advertise", o.self.Addrs, "names_proven", o.keys.ProvesNames())
 	err := o.loop(ctx)
@@ -33,6 +33,8 @@ func (o *Overlay) Run(ctx context.Context, upper Upper) error {
 // end closes everything and waits for it.
 func (o *Overlay) end() {
 	_ = o.listener.Close()
+	o.accepting.Wait()
+	o.gate.close()
 	o.inbox.close()
 	o.ClearFaults("")
 	for _, l := range o.table.close() {
@@ -46,37 +48,57 @@ func (o *Overlay) end() {
 // idleTick is how long the loop sleeps at most, so that it can be seen to live.
 const idleTick = time.Second
 
+// turnMax is how many inputs are taken before what came of them is sent off.
+const turnMax = 128
+
 // loop is the only one that touches the core.
 func (o *Overlay) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var inputs []proto.Input
-	touched := map[*link.Link]struct{}{}
-	for {
+	for ctx.Err() == nil {
 		var since time.Time
 		inputs, since = o.inbox.take(inputs)
-		for i, in := range inputs {
-			inputs[i] = nil
-			if err := o.step(in, touched); err != nil {
+		if len(inputs) > 0 {
+			o.lag.add(time.Since(since))
+		}
+		for turn := range slices.Chunk(inputs, turnMax) {
+			if err := o.turn(turn); err != nil {
 				return err
 			}
 		}
-		now := time.Now()
-		if at := o.core.Deadline(); !at.IsZero() && !now.Before(at) {
-			if err := o.step(proto.Wake{}, touched); err != nil {
-				return err
-			}
-		}
-		for l := range touched {
-			l.Flush()
-			delete(touched, l)
-		}
-		o.turned(now, since, len(inputs))
-		if ctx.Err() != nil {
-			return nil
+		if err := o.turn(nil); err != nil {
+			return err
 		}
 		o.sleep(ctx, timer)
 	}
+	return nil
+}
+
+// turn takes some inputs, and the core's deadline if it has come, and wakes
+// the writers of all links that something is to be sent over.
+func (o *Overlay) turn(inputs []proto.Input) error {
+	for i, in := range inputs {
+		inputs[i] = nil
+		if err := o.step(in); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	if at := o.core.Deadline(); !at.IsZero() && !now.Before(at) {
+		if err := o.step(proto.Wake{}); err != nil {
+			return err
+		}
+	}
+	for l := range o.touched {
+		l.Flush()
+		delete(o.touched, l)
+	}
+	o.tick.Store(now.UnixNano())
+	if now.Sub(o.publishedAt) >= idleTick {
+		o.publish()
+	}
+	return nil
 }
 
 // sleep waits for inputs, the core's deadline, or the end.
@@ -96,17 +118,6 @@ func (o *Overlay) sleep(ctx context.Context, timer *time.Timer) {
 	}
 }
 
-// turned keeps the books of one turn of the loop.
-func (o *Overlay) turned(now, since time.Time, inputs int) {
-	o.tick.Store(now.UnixNano())
-	if inputs > 0 {
-		o.lag.add(now.Sub(since))
-	}
-	if now.Sub(o.publishedAt) >= idleTick {
-		o.publish()
-	}
-}
-
 // publish makes what the core knows known to other goroutines.
 func (o *Overlay) publish() {
 	o.publishedAt = time.Now()
@@ -115,14 +126,14 @@ func (o *Overlay) publish() {
 }
 
 // step gives the core one input and carries out what it wants.
-func (o *Overlay) step(in proto.Input, touched map[*link.Link]struct{}) error {
+func (o *Overlay) step(in proto.Input) error {
 	if r, ok := in.(proto.Received); ok {
 		o.frames.in.add(r.Msg)
 	}
 	for _, out := range o.core.Step(time.Now(), in) {
 		switch out := out.(type) {
 		case proto.Send:
-			o.send(out, touched)
+			o.send(out)
 		case proto.Dial:
 			o.dial(out)
 		case proto.Hangup:
@@ -143,14 +154,14 @@ func (o *Overlay) step(in proto.Input, touched map[*link.Link]struct{}) error {
 const keepFrame = 64 << 10
 
 // send writes a frame and queues it; its link is woken at the end of the turn.
-func (o *Overlay) send(out proto.Send, touched map[*link.Link]struct{}) {
+func (o *Overlay) send(out proto.Send) {
 	l := o.table.get(out.Link)
 	if l == nil {
 		return // its LinkDown is on the way
 	}
 	o.out = wire.Append(o.out[:0], out.Msg)
 	l.Send(out.Msg, o.out)
-	touched[l] = struct{}{}
+	o.touched[l] = struct{}{}
 	o.frames.out.add(out.Msg)
 	if cap(o.out) > keepFrame {
 		o.out = nil
@@ -171,7 +182,7 @@ func (o *Overlay) tell(out proto.Output) {
 		o.roster.Store(o.core.Roster())
 		for _, c := range out.Changes {
 			if c.Kind != proto.ChangeUpdated {
-				o.log.Info("member "+c.Kind.String(), "peer", c.Member.Entry.Name, "id", c.Member.Entry.ID.String(), "why", c.Member.Why)
+				o.log.Info("member changed", "change", c.Kind.String(), "peer", c.Member.Entry.Name, "id", c.Member.Entry.ID.String(), "why", c.Member.Why)
 			}
 		}
 	case proto.NeighborUp:

@@ -54,15 +54,17 @@ type Overlay struct {
 	inbox     *inbox
 	dialling  chan struct{} // holds one for each dial that runs
 
-	running  context.Context // of Run; read by goroutines that Run's loop starts
-	wg       sync.WaitGroup  // of all goroutines; waited for by Run
-	started  atomic.Bool
-	gone     chan struct{} // closed when the core said Gone, or Run ended
-	goneOnce sync.Once
+	running   context.Context // of Run; read by goroutines that Run's loop starts
+	accepting sync.WaitGroup  // of accept: the first to end
+	wg        sync.WaitGroup  // of all other goroutines; waited for by Run
+	started   atomic.Bool
+	gone      chan struct{} // closed when the core said Gone, or Run ended
+	goneOnce  sync.Once
 
-	core  machine // owned by the loop
-	upper Upper   // owned by the loop
-	out   []byte  // a frame being written; owned by the loop
+	core    machine                 // owned by the loop
+	upper   Upper                   // owned by the loop
+	out     []byte                  // a frame being written; owned by the loop
+	touched map[*link.Link]struct{} // to be flushed at the end of the turn; owned by the loop
 
 	lastLink atomic.Uint64
 	roster   atomic.Pointer[proto.Roster]
@@ -89,7 +91,7 @@ func New(cfg Config, log *slog.Logger) (*Overlay, error) {
 	}
 	o := &Overlay{
 		cfg: cfg, log: log, keys: cfg.Keys, me: me, inbox: newInbox(cfg.Limits.Inbox),
-		dialling: make(chan struct{}, cfg.Limits.Dials), gone: make(chan struct{}),
+		dialling: make(chan struct{}, cfg.Limits.Dials), gone: make(chan struct{}), touched: map[*link.Link]struct{}{},
 		table: table{max: cfg.Limits.Links, links: map[proto.LinkID]*link.Link{}},
 		gate:  gate{max: cfg.Limits.Handshakes},
 	}

@@ -154,5 +154,8 @@ func BenchmarkMulticall(b *testing.B) {
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	for _, q := range []int{75, 85, 90, 93, 95, 97} {
+		b.Logf("p%d %v", q, took[len(took)*q/100])
+	}
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }

@@ -86,6 +86,28 @@ func TestLeaveReturnsWhenTheCoreIsGone(t *testing.T) {
 	}
 }
 
+// Whoever is in the middle of something when the node ends does not hold it up.
+func TestANodeEndsAtOnceWhateverItsVisitorsDo(t *testing.T) {
+	b := newNode(t, "b", func(c *Config) { c.Limits.Handshake = time.Hour })
+	a := newNode(t, "a")
+	ours, _ := a.linkTo(b)
+	raw(t, b)
+	talking := raw(t, b)
+	_, _ = talking.Write([]byte{0x16, 3, 1, 0, 200})
+	for b.gate.count() < 2 || b.gate.speaking() < 1 {
+		<-time.After(time.Millisecond)
+	}
+	b.wants(proto.Dial{Tag: proto.DialTag(proto.OwnerViews, 1), Kind: proto.LinkOverlay, Addrs: []string{talking.LocalAddr().String()}, Timeout: time.Hour})
+	start := time.Now()
+	_ = b.stop()
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if why := awaitDown(a, ours.Link); why != proto.DownClosed {
+		t.Errorf("its peer saw %v", why)
+	}
+}
+
 func TestBulkOpensALaneAndBothSidesUseIt(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	ours, theirs := a.linkTo(b)
