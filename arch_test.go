@@ -151,6 +151,26 @@ func TestNoPackageOutgrowsItsReader(t *testing.T) {
 	}
 }
 
+// TestNoTestSleeps: if a test must wait, the code lacks a seam. Under synctest's clock sleeping costs and guesses nothing.
+func TestNoTestSleeps(t *testing.T) {
+	for _, s := range sources(t) {
+		fake := slices.ContainsFunc(s.ast.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
+		if !s.test || fake {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Sleep" {
+				return true
+			}
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+				t.Errorf("%s: a test sleeps on the real clock: wait for the event", fset.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
+
 // elsewhere are paths of somebody's machine. The project stands alone: it builds wherever it is put.
 var elsewhere = regexp.MustCompile(`(^|[^\w.$}])/(work|root|home|Users)/|\.\./shared`)
 
