@@ -184,9 +184,11 @@ func (d *directoryChecks) told(n *Node, o proto.MembersChanged) {
 			}
 			t.up, t.inc = true, inc
 		case proto.ChangeUpdated, proto.ChangeSuspect, proto.ChangeUnsuspect:
-			if !t.up || inc != t.inc {
+			// A node never sees itself go down (D6): to itself it just goes on.
+			if !t.up || inc != t.inc && who != n || inc < t.inc {
 				w.fail("M11: %v: %v of %v.%d after %+v", n, ch.Kind, who, inc, *t)
 			}
+			t.inc = inc
 		case proto.ChangeDown, proto.ChangeLeft:
 			if !t.up || inc != t.inc {
 				w.fail("M11: %v: %v of %v.%d after %+v", n, ch.Kind, who, inc, *t)

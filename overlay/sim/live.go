@@ -143,3 +143,9 @@ func differ(a, b *proto.Roster) string {
 	}
 	return ""
 }
+
+// Tells whether a node has told its applications that another is up.
+func (w *World) Tells(n, about *Node) bool {
+	told := w.checks.directory.of[n.Index].told
+	return about.Index < len(told) && told[about.Index].up
+}
