@@ -21,6 +21,7 @@ type Core struct {
 	tree  *plumtree.Tree
 	dir   *directory.Directory
 	wave  *wave.Wave
+	heal  *heal
 	pool  pool
 
 	links   map[proto.LinkID]*link // every open connection; looked up only
@@ -50,6 +51,7 @@ func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
 	c.views = hyparview.New(cfg.Views, c.dir.Self().Info(), now, rng)
 	c.tree = plumtree.New(self.ID, cfg.Broadcast)
 	c.wave = wave.New(cfg.Wave, self.ID, c.dir, rng, now)
+	c.heal = newHeal(self.ID, rng, now)
 	c.pool = newPool(cfg)
 	return c
 }
@@ -73,7 +75,7 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 // Deadline is the next time the core wants a Wake; zero means never.
 func (c *Core) Deadline() time.Time {
 	return sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
-		c.pool.deadline(), c.learnAt, c.leave.at, c.holdDeadline())
+		c.heal.Deadline(), c.pool.deadline(), c.learnAt, c.leave.at, c.holdDeadline())
 }
 
 // Roster is everybody known, immutable, the same until something changes.
@@ -102,6 +104,7 @@ func (c *Core) take(now time.Time, in proto.Input) {
 		c.dialFailed(now, in)
 	case proto.Contacts:
 		c.views.Contacts(now, in.Contacts, out)
+		c.heal.Contacts(in.Contacts)
 	case proto.Publish:
 		c.publish(now, in)
 	case proto.StartCall:
@@ -135,6 +138,7 @@ func (c *Core) wake(now time.Time) {
 		c.tree.Wake(now, out)
 		c.dir.Wake(now, out)
 		c.wave.Wake(now, out)
+		c.wants(now, c.heal.Wake(now, c.dir.Roster(), out))
 		c.pool.wake(now, out)
 		if due(c.learnAt) {
 			c.learn(now)
@@ -158,6 +162,8 @@ func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 		c.pool.up(now, in, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerDirectory:
 		c.dir.LinkUp(now, in, out)
+	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerHeal:
+		c.heal.LinkUp(now, in, out)
 	case in.Kind == proto.LinkProbe: // accepted: its ping will come
 	default:
 		panic("core: a link of a kind that the core never sees")
@@ -178,6 +184,8 @@ func (c *Core) linkDown(now time.Time, in proto.LinkDown) {
 		c.pool.down(in.Link, l.peer.ID)
 	case l.owner == proto.OwnerDirectory:
 		c.dir.LinkDown(now, in, out)
+	case l.owner == proto.OwnerHeal:
+		c.heal.LinkDown(in.Link)
 	}
 	c.route(now) // NeighborDown first: nothing new goes over it
 	c.wave.LinkDown(now, in.Link, l.peer.ID, out)
@@ -190,6 +198,8 @@ func (c *Core) dialFailed(now time.Time, in proto.DialFailed) {
 		c.views.DialFailed(now, in, out)
 	case proto.OwnerDirectory:
 		c.dir.DialFailed(now, in, out)
+	case proto.OwnerHeal:
+		c.heal.DialFailed(in)
 	case proto.OwnerWave:
 		c.poolFailed(now, in)
 	default:
@@ -201,6 +211,22 @@ func (c *Core) dialFailed(now time.Time, in proto.DialFailed) {
 func (c *Core) publish(now time.Time, in proto.Publish) {
 	id, refused := c.tree.Publish(now, proto.TopicStream(in.Body.Topic), in.Body, &c.inner)
 	c.inner.Add(proto.Published{Ref: in.Ref, ID: id, Err: refused})
+}
+
+// wants does what healing can not do by itself.
+func (c *Core) wants(now time.Time, w healWants) {
+	if w.Beacon && len(c.views.Active()) > 0 {
+		if _, refused := c.tree.Publish(now, proto.DirStream, proto.BeaconBody{}, &c.inner); refused != "" {
+			c.inner.Add(proto.Ignored{Why: "own_beacon_refused"})
+		}
+	}
+	if !w.Bridge.ID.IsZero() {
+		c.views.Bridge(now, w.Bridge, &c.inner)
+	}
+	if !w.Swap.ID.IsZero() {
+		c.views.Swap(now, w.Swap, &c.inner)
+	}
+	c.dir.SetComponent(c.heal.Component())
 }
 
 // learn tells the views whom the directory knows alive.

@@ -38,7 +38,12 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 		}
 		c.tree.Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Pong:
-		c.dir.Receive(now, l.id, l.peer.ID, m, out)
+		if l.kind != proto.LinkOverlay {
+			c.wants(now, c.heal.Pong(l.id, l.peer, m.Component, out))
+		}
+		if l.owner != proto.OwnerHeal {
+			c.dir.Receive(now, l.id, l.peer.ID, m, out)
+		}
 	case proto.Ping, proto.SyncHashes, proto.SyncRecords:
 		c.dir.Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Call, proto.Took, proto.Seen, proto.Echo:
@@ -133,6 +138,8 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 			c.dir.Delivered(now, o.ID.Origin, b, &c.inner)
 		}
 	case proto.BeaconBody:
+		c.heal.Beacon(now, o.ID.Origin)
+		c.dir.SetComponent(c.heal.Component())
 	case proto.CastBody:
 		c.inner.Add(proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
 	default:
