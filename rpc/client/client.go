@@ -12,7 +12,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
@@ -72,6 +74,9 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	}
 	c.done, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s, err := c.open(ctx)
+	for err != nil && opts.Wait && status.Code(err) == codes.Unavailable && pause(ctx) {
+		s, err = c.open(ctx) // the sidecar went away again, or was too busy starting to answer in time
+	}
 	if err != nil {
 		c.stop()
 		return nil, fmt.Errorf("open a session with the sidecar at %s: %w", socket, joinClose(err, conn))
@@ -92,11 +97,19 @@ func findOrWait(ctx context.Context, opts Options) (string, error) {
 		if err == nil || !opts.Wait {
 			return socket, err
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return "", err
-		case <-time.After(100 * time.Millisecond):
 		}
+	}
+}
+
+// pause lets some time pass before the next attempt; false when ctx has ended.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(100 * time.Millisecond):
+		return true
 	}
 }
 
@@ -110,7 +123,7 @@ func Connect(socket string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // the sidecar's bounds are nearer
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: time.Second,
+			MinConnectTimeout: defaultTimeout, // a sidecar accepts before it serves; a busy machine may lie between
 		}),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20))
 	if err != nil {

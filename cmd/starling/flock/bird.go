@@ -44,7 +44,7 @@ func (b *Bird) connect(ctx context.Context) error {
 	if b.client == nil {
 		c, err := client.Dial(ctx, client.Options{Socket: b.Socket(), Application: "flock", Wait: true})
 		if err != nil {
-			return fmt.Errorf("%s: %w: %w%s", b.Name, err, context.Cause(ctx), b.lastWords())
+			return fmt.Errorf("%s: %w%s", b.Name, errors.Join(err, context.Cause(ctx)), b.lastWords())
 		}
 		b.client = c
 	}

@@ -1,0 +1,5 @@
+//go:build race
+
+package flocktest
+
+const race = true
