@@ -5,11 +5,15 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Report counts what happened in a world.
 type Report struct {
 	Faults, Messages, Ignored, Dials, Downs, Verdicts, Fatals map[string]int
+
+	// Recovered is how long each core took to be one cluster again.
+	Recovered []time.Duration
 
 	Lost, Wanted, Calls, Casts, Delivered, Gaps, Changes int
 }
@@ -31,6 +35,7 @@ func (r *Report) Add(o *Report) {
 			pair[0][k] += v
 		}
 	}
+	r.Recovered = append(r.Recovered, o.Recovered...)
 	r.Lost += o.Lost
 	r.Wanted += o.Wanted
 	r.Calls += o.Calls
@@ -54,6 +59,9 @@ func (r *Report) String() string {
 		for _, k := range slices.Sorted(maps.Keys(part.counts)) {
 			fmt.Fprintf(&b, "  %-32s %9d\n", k, part.counts[k])
 		}
+	}
+	if all := slices.Sorted(slices.Values(r.Recovered)); len(all) > 0 {
+		fmt.Fprintf(&b, "recovered: half within %v, all within %v\n", all[len(all)/2], all[len(all)-1])
 	}
 	fmt.Fprintf(&b, "frames lost %d, contacts wanted %d, calls %d, broadcasts %d delivered %d, gaps %d, member changes %d\n",
 		r.Lost, r.Wanted, r.Calls, r.Casts, r.Delivered, r.Gaps, r.Changes)
