@@ -3,6 +3,8 @@
 // made of them. It opens no socket and starts nothing.
 package config
 
+//go:generate go test -run TestTheExampleIsWrittenFromTheTypes . -update
+
 import (
 	"fmt"
 	"time"

@@ -1,0 +1,48 @@
+# Every target is documented by the comment on its line; `make` alone prints them.
+.DEFAULT_GOAL := help
+
+LINT_VERSION := v2.15.0
+LINT         := bin/golangci-lint-$(LINT_VERSION)
+
+# A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
+RUN_BUILD := go build -buildvcs=false
+
+.PHONY: help demo test check lint sim fuzz generate bench
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## five real sidecars; one is killed, one paused; a multicall tells what became of each (under 40 s)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(RUN_BUILD) -o "$$dir/starling" ./cmd/starling && "$$dir/starling" demo
+
+test: ## every test that needs no root, no server and no network beyond this machine (8 minutes at most, warm)
+	go vet ./...
+	go test ./...
+	go test -race $$(go list ./... | grep -v /overlay/sim)
+
+check: ## what to run before a commit: build, lint, tests without -race; ends with ok (under 60 s, warm)
+check: lint
+	go build ./...
+	go test ./...
+	@echo ok
+
+lint: ## golangci-lint at the pinned version, built once into bin/
+lint: $(LINT)
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv bin/golangci-lint $@
+
+sim: ## the simulator's swarm: 200 seeds, each played twice
+	go test ./overlay/sim -run TestSwarm -v
+
+fuzz: ## every fuzz target for FUZZTIME (default 20s) each
+	.ci/fuzz $(or $(FUZZTIME),20s)
+
+generate: ## the generated code and the example configuration, from their sources
+	go generate ./...
+
+bench: ## figures of real processes, beside serf (10 minutes; N=5,16 other sizes; REPORT=1 writes docs/figures/bench.md)
+	cd bench && go run . $(if $(N),-n $(N)) $(if $(REPORT),-report) $(BENCHFLAGS)
