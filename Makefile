@@ -13,7 +13,7 @@ help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## five real sidecars; one is killed, one paused; a multicall tells what became of each (under 40 s)
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && trap 'exit 130' INT TERM HUP && \
 	$(RUN_BUILD) -o "$$dir/starling" ./cmd/starling && "$$dir/starling" demo
 
 test: ## every test that needs no root, no server and no network beyond this machine (8 minutes at most, warm)

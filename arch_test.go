@@ -24,6 +24,9 @@ const module = "github.com/starlingmesh/starling"
 // target is 2,000; beyond this a reader has lost the thread.
 const packageMax = 2500
 
+// outgrown are the packages that are over it all the same: to be split, and until then not to grow.
+var outgrown = map[string]int{"overlay/sim": 2700}
+
 // ours says who may import which of our own packages. Every package must have a row: a new one is a decision.
 var ours = map[string][]string{
 	".":                            {},
@@ -52,7 +55,8 @@ var ours = map[string][]string{
 	"cmd/starling/config":          {"strategies/static", "strategies/dns", "strategies/file", "overlay/keys"},
 	"cmd/starling/term":            {},
 	"cmd/starling/ask":             {"cmd/starling/term", "rpc", "rpc/client", "rpc/starling/v1"},
-	"cmd/starling/flock/flocktest": {"*"},
+	"cmd/starling/flock/flocktest": {"cmd/starling/flock", "overlay/keys", "rpc/client"},
+	"cmd/starling/flock/crowd":     {},
 	"cmd/starling/flock":           {"cmd/starling/ask", "cmd/starling/term", "rpc/client", "rpc/starling/v1"},
 }
 
@@ -146,8 +150,8 @@ func TestNoPackageOutgrowsItsReader(t *testing.T) {
 		}
 	}
 	for pkg, n := range lines {
-		if n > packageMax {
-			t.Errorf("%s has %d lines, more than %d: split it", pkg, n, packageMax)
+		if most := max(packageMax, outgrown[pkg]); n > most {
+			t.Errorf("%s has %d lines of code, more than %d: split it", pkg, n, most)
 		}
 	}
 }
