@@ -105,8 +105,9 @@ func (f *fair) pop() []byte {
 }
 
 // push puts a frame in, as a copy, and reports false when there is no room.
+// What is being written still takes some.
 func (q *queue) push(c class, call proto.CallID, frame []byte) bool {
-	if q.bytes[c] > 0 && q.bytes[c]+len(frame) > q.max[c] {
+	if q.bytes[c] > 0 && q.bytes[c]+len(q.cut)+len(frame) > q.max[c] {
 		return false
 	}
 	q.bytes[c] += len(frame)
