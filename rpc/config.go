@@ -91,5 +91,5 @@ const (
 // margin is how long before the caller's deadline the call ends, so that the
 // answer with all its verdicts is there in time.
 func margin(timeout time.Duration) time.Duration {
-	return min(max(timeout/20, 5*time.Millisecond), 200*time.Millisecond, timeout/2)
+	return min(max(timeout/10, 10*time.Millisecond), 250*time.Millisecond, timeout/2)
 }

@@ -257,3 +257,31 @@ func TestWhatANodeServesIsAnnounced(t *testing.T) {
 		t.Errorf("still announced: %+v", up)
 	}
 }
+
+func TestARequestIsNotHandedOutAfterItsTimeEvenIfNobodyLooked(t *testing.T) { // M6
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t)
+		a := s.app("slow", "m")
+		id := s.arrives(proto.ModeCall, "m", time.Second)
+		s.expiry.Stop() // as if the timer came late
+		<-time.After(time.Second)
+		if items := s.take(a); len(items) > 0 {
+			t.Errorf("it was handed out: %v", items)
+		}
+		s.wantResult(id, proto.TimedOut, proto.ExecutedNo)
+	})
+}
+
+func TestARequestThatWasNotHandedOutCannotBeAnswered(t *testing.T) { // S4, M5
+	s := newScript(t)
+	a := s.app("guesser", "m")
+	id := s.arrives(proto.ModeCall, "m", time.Minute)
+	if !a.Reply(1, Reply{Payload: Payload{Data: []byte("guessed")}}) {
+		t.Error("a guessed answer was taken")
+	}
+	s.wantNoResult(id)
+	a.Reply(s.gets(a).ID, Reply{Payload: Payload{Data: []byte("known")}})
+	if string(s.answered(id).Payload) != "known" {
+		t.Errorf("got %q", s.answered(id).Payload)
+	}
+}

@@ -184,11 +184,15 @@ func (c *Client) start(ctx context.Context, call *starlingv1.StartCall) (*sessio
 		return nil, 0, nil, err
 	}
 	call.Id = id
+	f := &starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Start{Start: call}}
+	if n, most := payloadSize(f), c.Node().MessageMax; most > 0 && n > most {
+		return nil, 0, nil, tooLarge("the payload", n, most) // it would cost the whole session
+	}
 	p := &pendingCall{wake: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.pending[id] = p
 	s.mu.Unlock()
-	s.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Start{Start: call}})
+	s.send(f)
 	return s, id, p, nil
 }
 

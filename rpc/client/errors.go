@@ -33,6 +33,14 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (%s)", e.Message, e.Reason)
 }
 
+// tooLarge is the sidecar's own refusal, without asking it.
+func tooLarge(what string, n, most int) *Error {
+	return &Error{
+		Code: codes.InvalidArgument, Reason: "PAYLOAD_TOO_LARGE",
+		Message: fmt.Sprintf("%s has %d bytes, a message may have %d (api.message_max): send less, or a reference", what, n, most),
+	}
+}
+
 func fromFailure(f *starlingv1.Failure) error {
 	return &Error{Code: codes.Code(f.GetCode()), Reason: f.GetReason(), Message: f.GetMessage()}
 }

@@ -108,6 +108,9 @@ func (c *Client) serve(s *session, r *starlingv1.Request) {
 		hctx, stop := context.WithTimeout(ctx, left)
 		defer stop()
 		out, err := c.guard(hctx, h, r)
+		if n, most := len(out.Data), c.Node().MessageMax; most > 0 && n > most {
+			out, err = Payload{}, &AppError{Code: "reply_too_large", Message: tooLarge("the handler's reply", n, most).Message}
+		}
 		s.mu.Lock()
 		delete(s.running, id)
 		s.mu.Unlock()

@@ -68,6 +68,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"no JSON", "Multicall", `{`, 400, "", []string{"unexpected EOF"}},
 		{"no method", "Multicall", `{}`, 400, "BAD_REQUEST", []string{"method"}},
 		{"a payload over the limit", "Multicall", `{"method":"x","payload":{"text":"` + strings.Repeat("x", 2049) + `"}}`, 400, "PAYLOAD_TOO_LARGE", []string{"2049", "2048", "message_max"}},
+		{"a request far over the limit", "Multicall", `{"method":"x","payload":{"text":"` + strings.Repeat("x", 2<<20) + `"}}`, 400, "PAYLOAD_TOO_LARGE", []string{"2048", "message_max"}},
 		{"a misspelt node", "Call", `{"node":"bb","method":"x"}`, 404, "NODE_UNKNOWN", []string{`"bb"`, "did you mean b?"}},
 		{"no time", "Multicall", `{"method":"x","timeout":"0s"}`, 400, "BAD_REQUEST", []string{"timeout"}},
 		{"method and topic", "Abcast", `{"method":"x","topic":"y"}`, 400, "BAD_REQUEST", []string{"both"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -47,7 +48,7 @@ func Listen(ctx context.Context, sock Socket, svc *rpc.Service, log *slog.Logger
 	members := &membership{svc: svc}
 	starlingv1.RegisterRpcServiceServer(s.grpc, &grpcAPI{api: a})
 	starlingv1.RegisterMembershipServiceServer(s.grpc, members)
-	s.finish([]route{
+	s.finish(svc.Limits().MessageMax, []route{
 		handle(starlingv1connect.NewRpcServiceHandler(&connectAPI{api: a}, options(svc.Limits().MessageMax)...)),
 		handle(starlingv1connect.NewMembershipServiceHandler(connectMembership{members}, options(svc.Limits().MessageMax)...)),
 	})
@@ -63,7 +64,7 @@ func ListenAdmin(ctx context.Context, path string, admin Admin, log *slog.Logger
 	}
 	a := &adminAPI{admin: admin}
 	starlingv1.RegisterAdminServiceServer(s.grpc, a)
-	s.finish([]route{handle(starlingv1connect.NewAdminServiceHandler(a, options(messageMax)...))})
+	s.finish(messageMax, []route{handle(starlingv1connect.NewAdminServiceHandler(a, options(messageMax)...))})
 	return s, nil
 }
 
@@ -78,8 +79,7 @@ func newServer(ctx context.Context, sock Socket, messageMax int, log *slog.Logge
 		grpc: grpc.NewServer(
 			grpc.Creds(unixCreds{}),
 			grpc.UnaryInterceptor(grpcUnary), grpc.StreamInterceptor(grpcStream),
-			// Twice, so that a payload over the limit gets an error that says so.
-			grpc.MaxRecvMsgSize(2*messageMax+(1<<20)),
+			grpc.MaxRecvMsgSize(bodyMax(messageMax)),
 			grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(sniffTime),
 			grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
 		),
@@ -87,12 +87,12 @@ func newServer(ctx context.Context, sock Socket, messageMax int, log *slog.Logge
 }
 
 // finish adds what all sockets have, and HTTP.
-func (s *Server) finish(routes []route) {
+func (s *Server) finish(messageMax int, routes []route) {
 	check := health.NewServer() // serving from the start to the end
 	healthv1.RegisterHealthServer(s.grpc, check)
 	reflection.Register(s.grpc)
 	s.http = &http.Server{
-		Handler:           httpHandler(routes),
+		Handler:           httpHandler(messageMax, routes),
 		ReadHeaderTimeout: sniffTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -151,18 +151,23 @@ type route struct {
 	handler http.Handler
 }
 
+// bodyMax is the largest request: base64 takes a third more than the payload,
+// and a payload a little over the limit gets an error that says so.
+func bodyMax(messageMax int) int { return 2*messageMax + 1<<20 }
+
 func handle(path string, h http.Handler) route { return route{path, h} }
 
 func options(messageMax int) []connect.HandlerOption {
 	return []connect.HandlerOption{
 		connect.WithCodec(strictJSON{"json"}), connect.WithCodec(strictJSON{"json; charset=utf-8"}),
 		connect.WithInterceptors(connectErrors{}),
-		connect.WithReadMaxBytes(2*messageMax + (1 << 20)), // base64 takes a third more
+		connect.WithReadMaxBytes(bodyMax(messageMax)),
 	}
 }
 
 // httpHandler routes, and helps people who are nearly right.
-func httpHandler(routes []route) http.Handler {
+func httpHandler(messageMax int, routes []route) http.Handler {
+	refuse := connect.NewErrorWriter()
 	mux := http.NewServeMux()
 	var paths []string
 	for _, r := range routes {
@@ -176,6 +181,13 @@ func httpHandler(routes []route) http.Handler {
 		// curl -d without a header: what else than JSON could it be.
 		if ct := r.Header.Get("Content-Type"); ct == "" || ct == "application/x-www-form-urlencoded" {
 			r.Header.Set("Content-Type", "application/json")
+		}
+		if r.ContentLength > int64(bodyMax(messageMax)) {
+			err := rpc.Errorf(rpc.PayloadTooLarge, "the request has %d bytes, a payload may have %d (api.message_max): send less, or a reference", r.ContentLength, messageMax)
+			// Who is still writing does not read: take what is sent, up to a point.
+			_, _ = io.CopyN(io.Discard, r.Body, int64(8*bodyMax(messageMax)))
+			_ = refuse.Write(w, r, toConnect(err)) // or whoever asked has gone
+			return
 		}
 		mux.ServeHTTP(w, r)
 	})

@@ -400,6 +400,14 @@ func TestErrorsOverGRPCCarryTheirReason(t *testing.T) {
 	if !errors.As(err, &e) || e.Reason != "PAYLOAD_TOO_LARGE" || e.Code != codes.InvalidArgument {
 		t.Errorf("over the session: %v", err)
 	}
+	// As the sidecar says it, to an SDK that does not look itself.
+	bare := w.raw(&starlingv1.Hello{})
+	bare.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Start{Start: &starlingv1.StartCall{Id: 3, What: &starlingv1.StartCall_Multicall{
+		Multicall: &starlingv1.MulticallRequest{Method: "x", Payload: &starlingv1.Payload{Body: &starlingv1.Payload_Data{Data: make([]byte, 3000)}}},
+	}}}})
+	if d := bare.next().GetDone(); d.GetId() != 3 || d.GetFailure().GetReason() != "PAYLOAD_TOO_LARGE" {
+		t.Errorf("in the session: %v", d)
+	}
 	_, err = starlingv1.NewRpcServiceClient(w.conn()).Multicall(t.Context(), &starlingv1.MulticallRequest{Method: "x",
 		Payload: &starlingv1.Payload{Body: &starlingv1.Payload_Data{Data: make([]byte, 3000)}}})
 	if s := fmt.Sprint(status.Convert(err).Details()); !strings.Contains(s, "PAYLOAD_TOO_LARGE") || !strings.Contains(s, "starling") {
