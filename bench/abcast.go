@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/starlingmesh/starling/rpc/client"
@@ -10,14 +11,15 @@ import (
 
 // An Abcast is how fast one sender's messages reach everybody.
 type Abcast struct {
-	Nodes      int     `json:"nodes"`
-	Messages   int     `json:"messages"` // of each round
-	AcceptedPS float64 `json:"accepted_per_second"`
-	PerSecond  float64 `json:"per_second"` // until all have all
-	Delivered  float64 `json:"delivered"`  // share of messages times nodes, over all rounds
-	Twice      int     `json:"twice"`      // deliveries of a message that was there already
-	Node       Load    `json:"confirm_node"`
-	Handler    Load    `json:"confirm_handler"`
+	Nodes      int               `json:"nodes"`
+	Messages   int               `json:"messages"` // of each round
+	AcceptedPS float64           `json:"accepted_per_second"`
+	PerSecond  float64           `json:"per_second"`        // until all have all
+	Delivered  float64           `json:"delivered"`         // share of messages times nodes, over all rounds
+	Twice      int               `json:"twice"`             // deliveries of a message that was there already
+	Dropped    map[string]uint64 `json:"dropped,omitempty"` // what the sidecars counted as dropped or refused meanwhile
+	Node       Load              `json:"confirm_node"`
+	Handler    Load              `json:"confirm_handler"`
 }
 
 // deliveryTimeout is how long we wait for the last message of a round.
@@ -26,6 +28,10 @@ const deliveryTimeout = 30 * time.Second
 // abcast tells everybody without confirmation, as fast as the sidecar accepts it, and then with each confirmation.
 func (c *cluster) abcast(ctx context.Context, o options) (*Abcast, error) {
 	a := &Abcast{Nodes: len(c.sidecars), Messages: o.messages}
+	before, err := c.dropped(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var accepted, arrived []float64
 	for round := range o.rounds {
 		r, err := c.tellAll(ctx, uint64(round+1), o.messages)
@@ -38,7 +44,14 @@ func (c *cluster) abcast(ctx context.Context, o options) (*Abcast, error) {
 		}
 	}
 	a.AcceptedPS, a.PerSecond = median(accepted), median(arrived)
-	var err error
+	if a.Dropped, err = c.dropped(ctx); err != nil {
+		return nil, err
+	}
+	for what, n := range before {
+		if a.Dropped[what] -= n; a.Dropped[what] == 0 {
+			delete(a.Dropped, what)
+		}
+	}
 	if a.Node, err = c.confirmed(ctx, o, client.ConfirmNode()); err != nil {
 		return nil, err
 	}
@@ -104,4 +117,21 @@ func (c *cluster) tellAll(ctx context.Context, run uint64, messages int) (told, 
 	}
 	t.delivered = float64(all) / float64(messages*len(c.sidecars))
 	return t, nil
+}
+
+// dropped is what all sidecars together have dropped and refused since their start, by their own counters.
+func (c *cluster) dropped(ctx context.Context) (map[string]uint64, error) {
+	all := map[string]uint64{}
+	for i := range c.sidecars {
+		status, err := c.status(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		for what, n := range status.GetCounters() {
+			if strings.HasPrefix(what, "dropped") || strings.Contains(what, "refused") {
+				all[what] += n
+			}
+		}
+	}
+	return all, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starlingmesh/starling/rpc/client"
+	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
 // A sidecar is one process of Starling and the application beside it.
@@ -118,21 +119,26 @@ func (c *cluster) add(ctx context.Context, i int, known []string) (address strin
 	if i >= contacts {
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	look, err := client.Dial(ctx, client.Options{Socket: c.socket(i), Application: "bench", Wait: true})
+	status, err := c.status(ctx, i)
 	if err != nil {
 		return "", errors.Join(err, s.agent.died())
-	}
-	defer func() { _ = look.Close() }()
-	status, err := look.Status(ctx)
-	if err != nil {
-		return "", err
 	}
 	if list := status.GetSelf().GetAddresses(); len(list) > 0 {
 		return list[0], nil
 	}
 	return "", fmt.Errorf("%s has no address", s.name)
+}
+
+// status asks a sidecar how it is, once it is there.
+func (c *cluster) status(ctx context.Context, i int) (*starlingv1.GetStatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	look, err := client.Dial(ctx, client.Options{Socket: c.socket(i), Application: "bench", Wait: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = look.Close() }()
+	return look.Status(ctx)
 }
 
 // config leaves everything that matters at its default.

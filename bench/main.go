@@ -34,6 +34,8 @@ type options struct {
 	serf       bool
 	json       string
 	report     bool
+	binary     string
+	keep       bool
 }
 
 func main() {
@@ -71,6 +73,8 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.messages, "messages", 2000, "messages of a round of abcast; 0 skips it")
 	f.BoolVar(&o.serf, "serf", true, "measure serf, too")
 	f.StringVar(&o.json, "json", "", "write the figures to this `file`, too")
+	f.StringVar(&o.binary, "starling", "", "measure this `file` instead of building one: for before and after")
+	f.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs, and say where it is")
 	f.BoolVar(&o.report, "report", false, "write docs/figures/bench.md, too")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -99,7 +103,7 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	r, err := measure(ctx, o, n, root)
-	if err := errors.Join(err, n.close()); err != nil {
+	if err := errors.Join(err, n.close(o.keep)); err != nil {
 		return err
 	}
 	fmt.Println()
@@ -133,12 +137,9 @@ func productRoot(ctx context.Context) (string, error) {
 // measure goes through all sizes; clusters do not run beside each other.
 func measure(ctx context.Context, o options, n *nest, root string) (*Results, error) {
 	r := newResults(ctx, root)
-	binary := n.file("starling")
-	say("building starling")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/starling")
-	build.Dir, build.Stderr = root, os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("build starling: %w", err)
+	binary, err := o.build(ctx, n, root)
+	if err != nil {
+		return nil, err
 	}
 	largest := 0
 	for _, size := range o.sizes {
@@ -146,7 +147,6 @@ func measure(ctx context.Context, o options, n *nest, root string) (*Results, er
 	}
 	for _, size := range o.sizes {
 		m := Multicall{Nodes: size}
-		var err error
 		if m.Starling, err = r.starling(ctx, o, n, binary, size, size == largest); err != nil {
 			return nil, err
 		}
@@ -159,6 +159,21 @@ func measure(ctx context.Context, o options, n *nest, root string) (*Results, er
 	}
 	r.LoadAfter = loadAverage()
 	return r, nil
+}
+
+// build makes the sidecar's binary, unless one is given.
+func (o *options) build(ctx context.Context, n *nest, root string) (string, error) {
+	if o.binary != "" {
+		return filepath.Abs(o.binary)
+	}
+	say("building starling")
+	binary := n.file("starling")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/starling")
+	build.Dir, build.Stderr = root, os.Stderr
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("build starling: %w", err)
+	}
+	return binary, nil
 }
 
 // starling measures a cluster of one size, and all that is measured once if this is the largest.

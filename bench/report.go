@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -78,6 +80,13 @@ func (p *page) abcast(a *Abcast) {
 	p.add("Abcast", fmt.Sprintf("32 B to the applications of %d nodes from one sender, %d messages a round, not confirmed.", a.Nodes, a.Messages),
 		[]string{"accepted/s", "until all have all, messages/s", "delivered", "delivered twice"},
 		[]string{fmt.Sprintf("%.0f", a.AcceptedPS), fmt.Sprintf("%.0f", a.PerSecond), fmt.Sprintf("%.6g", a.Delivered), fmt.Sprint(a.Twice)})
+	if len(a.Dropped) > 0 {
+		rows := [][]string{{"counter of the sidecars", "all together"}}
+		for _, what := range slices.Sorted(maps.Keys(a.Dropped)) {
+			rows = append(rows, []string{what, fmt.Sprint(a.Dropped[what])})
+		}
+		p.add("", "Dropped or refused meanwhile:", rows...)
+	}
 	head := []string{"confirmed by", "p50 ms", "(rounds)", "p99 ms", "calls/s", "calls", "by all", "CPU µs", "app's µs"}
 	p.add("", "Confirmed, one caller:", head, append([]string{"every node"}, a.Node.cells()...), append([]string{"every handler"}, a.Handler.cells()...))
 }

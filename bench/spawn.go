@@ -41,10 +41,14 @@ func newNest() (*nest, error) {
 
 func (n *nest) file(name string) string { return filepath.Join(n.dir, name) }
 
-// close ends every process and removes every file.
-func (n *nest) close() error {
+// close ends every process and removes every file, unless they are to be kept.
+func (n *nest) close(keep bool) error {
 	n.killAll()
 	close(n.jobs)
+	if keep {
+		say("kept: %s", n.dir)
+		return nil
+	}
 	return os.RemoveAll(n.dir)
 }
 
