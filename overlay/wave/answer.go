@@ -129,12 +129,12 @@ type helping struct {
 const helpMax = 1024
 
 // receiveHelp: a neighbour cannot reach the target; we try for it.
-func (w *Wave) receiveHelp(_ time.Time, on proto.LinkID, m proto.Help, out *proto.Out) {
+func (w *Wave) receiveHelp(now time.Time, on proto.LinkID, m proto.Help, out *proto.Out) {
 	if len(w.helping) >= helpMax {
 		w.helping = w.helping[1:]
 	}
 	w.helping = append(w.helping, helping{helpKey{m.Ask.Call.ID, m.Target.ID}, on})
-	out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: m.Target, Msg: m.Ask})
+	out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: m.Target, Msg: w.aged(now, m.Ask, w.age(now, on, m.Ask.Call.Stamp))})
 }
 
 // passAnswer hands an answer on to whom we help.

@@ -105,35 +105,6 @@ func (w *Wave) window(id proto.CallID, oldest uint64) *window {
 	return win
 }
 
-// raise tells that a caller has finished with all below oldest: what is kept
-// of those calls is of no use to anybody any more.
-func (w *Wave) raise(win *window, oldest uint64, out *proto.Out) {
-	if oldest <= win.floor {
-		return
-	}
-	win.raise(oldest)
-	for _, c := range slices.Clone(win.calls) {
-		if c.msg.ID.Seq < oldest {
-			w.forgetCall(c, out)
-		}
-	}
-}
-
-// makeRoom drops the oldest finished call when the table is full. The window
-// still knows that it ran.
-func (w *Wave) makeRoom(out *proto.Out) bool {
-	if len(w.calls) < w.cfg.CallsMax {
-		return true
-	}
-	for _, c := range w.order {
-		if !c.open {
-			w.forgetCall(c, out)
-			return true
-		}
-	}
-	return false
-}
-
 // enter puts a call into the table; from now on it counts as seen.
 func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
 	win.mark(msg.ID.Seq)
@@ -148,17 +119,6 @@ func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
 	return c
 }
 
-// shut stops counting a call as open once it owes nobody anything.
-func (w *Wave) shut(c *call) {
-	if !c.open || !c.exec.settled() || c.part != nil && !c.part.closed {
-		return
-	}
-	c.open = false
-	if w.openOf[c.msg.ID.Caller]--; w.openOf[c.msg.ID.Caller] <= 0 {
-		delete(w.openOf, c.msg.ID.Caller)
-	}
-}
-
 // age is how old a frame is, as far as the two clocks can tell (± RTT/2).
 func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Duration {
 	l := w.link(on)
@@ -166,6 +126,23 @@ func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Dur
 		return 0
 	}
 	return max(0, w.clock(now)-(stamp+l.offset))
+}
+
+// Restamp makes a message that waited here for its link say how late it is now.
+func (w *Wave) Restamp(now time.Time, msg proto.Message) proto.Message {
+	ask, ok := msg.(proto.Ask)
+	if !ok {
+		return msg
+	}
+	return w.aged(now, ask, w.clock(now)-ask.Call.Stamp)
+}
+
+// aged is an ask after so long, as it leaves this node.
+func (w *Wave) aged(now time.Time, ask proto.Ask, by time.Duration) proto.Ask {
+	ask.Call.Elapsed += by
+	ask.Call.Remaining -= by
+	ask.Call.Stamp = w.clock(now)
+	return ask
 }
 
 // decide starts the local run, or settles without one. Everything that a node
@@ -214,6 +191,11 @@ func (w *Wave) run(now time.Time, c *call, out *proto.Out) {
 	}
 	c.exec.state = execRunning
 	w.stats.Dispatched++
+	if c.question != nil { // our own run: without this its silence would count as never begun
+		if t, ok := c.question.targets.Get(w.self); ok {
+			t.received, t.stage = true, max(t.stage, proto.StageStarted)
+		}
+	}
 	out.Add(proto.Dispatch{ID: c.msg.ID, From: c.msg.From, Request: c.msg.Request, Budget: c.deadline.Sub(now)})
 }
 
@@ -326,63 +308,5 @@ func (w *Wave) endRun(now time.Time, c *call, out *proto.Out) {
 		w.finish(now, c, proto.Result{
 			Outcome: proto.TimedOut, Executed: proto.ExecutedNo, Stage: proto.StageReceived, Reason: "its body did not come in time",
 		}, out)
-	}
-}
-
-// receiveCancel: nobody wants the answer any more. It is recorded for calls
-// that were not seen here yet, too.
-func (w *Wave) receiveCancel(now time.Time, m proto.Cancel, out *proto.Out) {
-	c := w.calls[m.ID]
-	if c == nil {
-		if win := w.window(m.ID, m.ID.Seq); !win.jumps(m.ID.Seq) {
-			win.mark(m.ID.Seq)
-		}
-		return
-	}
-	w.cancelCall(now, c, "cancelled", out)
-}
-
-// cancelCall ends a call here and passes the word on to whoever may still work.
-func (w *Wave) cancelCall(now time.Time, c *call, why string, out *proto.Out) {
-	switch c.exec.state {
-	case execRunning:
-		out.Add(proto.CancelDispatch{ID: c.msg.ID, Why: why})
-		c.exec.state = execDropped
-	case execBody, execNone:
-		c.exec.state = execDropped
-	}
-	c.askers, c.pullers = nil, nil
-	if c.part != nil && !c.part.closed {
-		c.part.closed = true
-		for i := range c.part.spokes {
-			if s := &c.part.spokes[i]; s.state != spokeResolved {
-				out.Add(proto.Send{Link: s.link, Msg: proto.Cancel{ID: c.msg.ID}})
-			}
-		}
-	}
-	w.progress(now, c, out)
-}
-
-// forgetCall removes the entry; the window remembers that the call was here.
-func (w *Wave) forgetCall(c *call, out *proto.Out) {
-	if c.exec.state == execRunning {
-		out.Add(proto.CancelDispatch{ID: c.msg.ID, Why: "forgotten"})
-	}
-	w.set(&c.alarm, time.Time{})
-	delete(w.calls, c.msg.ID)
-	c.exec.state = execDropped
-	if c.part != nil {
-		c.part.closed = true
-	}
-	w.shut(c)
-	if i := slices.Index(c.window.calls, c); i >= 0 {
-		c.window.calls = slices.Delete(c.window.calls, i, i+1)
-	}
-	if i := slices.Index(w.order, c); i >= 0 {
-		w.order = slices.Delete(w.order, i, i+1)
-	}
-	if i := slices.Index(w.kept, c); i >= 0 {
-		w.kept = slices.Delete(w.kept, i, i+1)
-		w.keptBytes -= len(c.exec.result.Payload)
 	}
 }

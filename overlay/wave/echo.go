@@ -1,0 +1,197 @@
+package wave
+
+import (
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// receiveEcho: a child's news. What an older round brings still counts.
+func (w *Wave) receiveEcho(now time.Time, on proto.LinkID, from proto.PeerInfo, m proto.Echo, out *proto.Out) {
+	c := w.calls[m.ID]
+	if c == nil || c.part == nil || c.part.closed && c.question == nil {
+		out.Add(proto.Ignored{Why: "echo_of_no_call", Peer: from.ID})
+		if c == nil && !m.Final {
+			out.Add(proto.Send{Link: on, Msg: proto.Cancel{ID: m.ID}})
+		}
+		return
+	}
+	if s := c.part.spoke(on); s != nil && m.Round == c.part.round {
+		s.heardFrom(now, m, w.cfg)
+	}
+	w.absorb(now, c, m, out)
+	w.progress(now, c, out)
+}
+
+// heardFrom notes a child's PART or ECHO.
+func (s *spoke) heardFrom(now time.Time, m proto.Echo, cfg Config) {
+	s.heard = now
+	if len(m.Results)+len(m.Receipts)+len(m.Testimony) == 0 {
+		s.interval = min(2*s.interval, cfg.AliveMax)
+	} else {
+		s.interval = cfg.AliveMin
+	}
+	if s.state == spokeAsked {
+		s.state = spokeChild
+	}
+	s.spread = s.spread || m.Spread
+	if m.Final {
+		s.state = spokeResolved
+	}
+}
+
+// absorb takes a child's news: the caller draws verdicts from it, a relay
+// gathers it, without bodies once it carries too many bytes.
+func (w *Wave) absorb(now time.Time, c *call, m proto.Echo, out *proto.Out) {
+	if c.question != nil {
+		w.hear(now, c.question, m, out)
+		return
+	}
+	f := &c.part.fresh
+	for _, r := range m.Results {
+		if f.bytes+c.part.all.bytes+len(r.Result.Payload) > w.cfg.RelayBytes {
+			r.Result.Payload = nil
+		}
+		c.part.addResult(r)
+	}
+	f.receipts = append(f.receipts, m.Receipts...)
+	f.testimony = append(f.testimony, m.Testimony...)
+}
+
+// progressPart echoes when all is in, and otherwise arranges for a PART.
+func (w *Wave) progressPart(now time.Time, c *call, out *proto.Out) {
+	p := c.part
+	if c.question != nil {
+		if p.resolved() && c.exec.settled() && c.question.adoptedClosed() {
+			p.closed = true
+			w.waveClosed(now, c.question, out)
+		} else {
+			w.progressQuestion(now, c.question, out)
+		}
+		return
+	}
+	if p.resolved() && c.exec.settled() {
+		p.closed = true
+		w.report(c, true, out)
+		return
+	}
+	if p.fresh.empty() && p.spread == p.hasSpread() {
+		return
+	}
+	if p.fresh.bytes >= w.cfg.FlushBytes || len(p.fresh.results) >= w.cfg.FlushResults {
+		w.flush(now, c, out)
+	} else if p.flushAt.IsZero() {
+		p.flushAt = now.Add(w.cfg.Flush)
+	}
+}
+
+// flush sends PART.
+func (w *Wave) flush(now time.Time, c *call, out *proto.Out) {
+	p := c.part
+	p.alive = w.cfg.AliveMin
+	p.flushAt, p.aliveAt = time.Time{}, now.Add(p.alive)
+	w.report(c, false, out)
+}
+
+// report sends what is new to the parent, or to the caller if we are an
+// orphan; in several frames where one would be too large.
+func (w *Wave) report(c *call, final bool, out *proto.Out) {
+	p := c.part
+	p.tookAt, p.spread = time.Time{}, p.hasSpread()
+	receipts := p.fresh.receipts
+	if final {
+		receipts = withoutResult(receipts, p.fresh.results, p.all.results)
+	}
+	for rest := p.fresh.results; ; {
+		m := proto.Echo{ID: c.msg.ID, Round: p.round, Spread: p.spread}
+		m.Results, rest = splitResults(rest)
+		m.Receipts, receipts = split(receipts)
+		m.Testimony, p.fresh.testimony = split(p.fresh.testimony)
+		last := len(rest) == 0 && len(receipts) == 0 && len(p.fresh.testimony) == 0
+		m.Final = final && last
+		w.sendUp(c, m, out)
+		p.all.results = append(p.all.results, m.Results...)
+		p.all.testimony = append(p.all.testimony, m.Testimony...)
+		if last {
+			break
+		}
+	}
+	p.all.receipts = append(p.all.receipts, p.fresh.receipts...)
+	p.all.bytes += p.fresh.bytes
+	p.fresh = news{}
+}
+
+func (w *Wave) sendUp(c *call, m proto.Echo, out *proto.Out) {
+	if c.part.orphan {
+		w.stats.Adopts++
+		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: c.msg.From, Msg: proto.Adopt{Echo: m}})
+		return
+	}
+	out.Add(proto.Send{Link: c.part.parent, Msg: m})
+}
+
+// split cuts a list where a frame's bound demands it.
+func split[T any](list []T) (now, later []T) {
+	if len(list) <= proto.MaxResults {
+		return list, nil
+	}
+	return list[:proto.MaxResults:proto.MaxResults], list[proto.MaxResults:]
+}
+
+// splitResults cuts by count and by bytes, with room for what else a result carries.
+func splitResults(list []proto.NodeResult) (now, later []proto.NodeResult) {
+	bytes := 0
+	for i := range list {
+		bytes += len(list[i].Result.Payload) + len(list[i].Result.Reason) + 128
+		if i > 0 && (i == proto.MaxResults || bytes > proto.MaxFrame/2) {
+			return list[:i:i], list[i:]
+		}
+	}
+	return list, nil
+}
+
+// withoutResult drops the receipts of nodes whose result is told: with the
+// final echo nobody below is open, so no chain of receipts runs through them.
+func withoutResult(receipts []proto.Receipt, told ...[]proto.NodeResult) []proto.Receipt {
+	if len(receipts) == 0 {
+		return nil
+	}
+	var done peer.Set
+	for _, list := range told {
+		for _, r := range list {
+			done.Add(r.Node)
+		}
+	}
+	var rest []proto.Receipt
+	for _, r := range receipts {
+		if !done.Has(r.Node) {
+			rest = append(rest, r)
+		}
+	}
+	return rest
+}
+
+// closeLate: the budget is over here. What is open is told as pending.
+func (w *Wave) closeLate(now time.Time, c *call, out *proto.Out) {
+	p := c.part
+	if c.question != nil {
+		p.closed = true
+		return // the question has its own deadline
+	}
+	for i := range p.spokes {
+		if s := &p.spokes[i]; s.state != spokeResolved {
+			p.fresh.testimony = append(p.fresh.testimony, proto.Testimony{
+				Witness: w.self, Node: s.peer.ID, Kind: proto.TestifyPending,
+				Received: s.state == spokeChild, Ago: now.Sub(s.heard),
+			})
+		}
+	}
+	if !c.exec.settled() {
+		p.fresh.testimony = append(p.fresh.testimony, proto.Testimony{
+			Witness: w.self, Node: w.self, Kind: proto.TestifyPending, Received: true,
+		})
+	}
+	p.closed = true
+	w.report(c, true, out)
+}

@@ -1,0 +1,133 @@
+package wave
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// verdictOf draws the verdict from a target's own word.
+func (w *Wave) verdictOf(now time.Time, q *question, r proto.NodeResult, out *proto.Out) {
+	t, ok := q.targets.Get(r.Node)
+	switch {
+	case !ok:
+		if !q.done && r.Result.Reason != "not_selected" {
+			out.Add(proto.CallVerdict{
+				Ref: q.ref, Node: r.Node, Verdict: r.Result.Outcome, Executed: r.Result.Executed,
+				Stage: r.Result.Stage, Elapsed: now.Sub(q.started), Reason: r.Result.Reason, Result: r.Result, Extra: true,
+			})
+		}
+		return
+	case t.given:
+		q.late++
+		w.stats.Late++
+		return
+	case int(r.Result.Size) > len(r.Result.Payload):
+		t.received, t.stage = true, proto.StageFinished
+		w.fetch(now, t, out)
+		return
+	}
+	if r.Result.Outcome == proto.Replied {
+		q.replied++
+	}
+	t.received = true
+	w.give(now, t, proto.CallVerdict{
+		Verdict: r.Result.Outcome, Executed: r.Result.Executed, Stage: max(r.Result.Stage, proto.StageReceived),
+		Reason: r.Result.Reason, Result: r.Result,
+	}, out)
+}
+
+// give tells a target's one verdict, and ends the call with the last.
+func (w *Wave) give(now time.Time, t *target, v proto.CallVerdict, out *proto.Out) {
+	if t.given {
+		panic("wave: a second verdict for one target")
+	}
+	q := t.q
+	t.given = true
+	v.Ref, v.Node = q.ref, t.member.Entry.ID
+	v.Elapsed, v.Witnesses = now.Sub(q.started), t.witnesses
+	v.Attempts = t.attempts
+	if q.wave && q.relayed {
+		v.Attempts++
+	}
+	out.Add(v)
+	w.endAsk(now, t, out)
+	if q.open--; q.open == 0 {
+		w.settle(now, q, out)
+	} else if q.enough > 0 && q.replied >= q.enough && !q.done {
+		w.abandon(now, q, "enough replies", out)
+	}
+}
+
+// settle: every target has its verdict. The wave may go on for a while; only
+// where a verdict is not a target's own word, the rest is called off.
+func (w *Wave) settle(now time.Time, q *question, out *proto.Out) {
+	if q.done {
+		return
+	}
+	q.done = true
+	out.Add(proto.CallDone{Ref: q.ref, Late: q.late})
+	delete(w.byRef, q.ref)
+	if q.unsure {
+		w.callOff(now, q, out)
+	}
+	w.retire(q, out)
+}
+
+// retire lets go of a call that is settled and whose wave has ended.
+func (w *Wave) retire(q *question, out *proto.Out) {
+	if !q.done || q.wave && q.call != nil && !q.call.part.closed {
+		return
+	}
+	w.set(&q.alarm, time.Time{})
+	if i := slices.Index(w.questions, q); i >= 0 {
+		w.questions = slices.Delete(w.questions, i, i+1)
+	}
+	if c := q.call; c != nil {
+		seq := &w.waveSeq
+		if !q.wave {
+			seq = w.directSeq[w.self]
+		}
+		seq.close(c.msg.ID.Seq)
+		w.raise(c.window, seq.oldest(), out)
+	}
+}
+
+// Cancel: the caller's application no longer wants it.
+func (w *Wave) Cancel(now time.Time, ref uint64, out *proto.Out) {
+	if q := w.byRef[ref]; q != nil {
+		w.abandon(now, q, "cancelled by the caller", out)
+	}
+}
+
+// abandon ends a call early: who has no verdict is abandoned.
+func (w *Wave) abandon(now time.Time, q *question, why string, out *proto.Out) {
+	w.giveRest(now, q, func(t *target) proto.CallVerdict {
+		return proto.CallVerdict{Verdict: proto.Abandoned, Executed: proto.ExecutedMaybe, Stage: t.stage, Reason: why}
+	}, out)
+}
+
+// giveRest gives every target without a verdict the one that word says.
+func (w *Wave) giveRest(now time.Time, q *question, word func(*target) proto.CallVerdict, out *proto.Out) {
+	q.unsure, q.enough = true, 0
+	for _, id := range q.targets.Keys() {
+		if t, _ := q.targets.Get(id); !t.given {
+			w.give(now, t, word(t), out)
+		}
+	}
+}
+
+// callOff sends CANCEL wherever the call may still be at work: unanswered and
+// child links, adopted orphans, asked targets (endAsk told those).
+func (w *Wave) callOff(now time.Time, q *question, out *proto.Out) {
+	if q.call == nil {
+		return
+	}
+	w.cancelCall(now, q.call, "the caller has finished", out)
+	for _, a := range q.adopted {
+		if !a.final && !a.broken {
+			out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: proto.PeerInfo{ID: a.node}, Msg: proto.Cancel{ID: q.call.msg.ID}})
+		}
+	}
+}
