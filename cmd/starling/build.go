@@ -13,6 +13,7 @@ import (
 	"github.com/starlingmesh/starling/cmd/starling/config"
 	"github.com/starlingmesh/starling/discovery"
 	"github.com/starlingmesh/starling/overlay"
+	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/keys"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/rpc"
@@ -35,25 +36,30 @@ func overlayConfig(c config.Config, log *slog.Logger) (overlay.Config, error) {
 	if o.Keys, err = membership(c, log); err != nil {
 		return o, fmt.Errorf("security: %w", err)
 	}
-	views := &o.Core.Views
+	o.Core = coreConfig(c)
+	o.Limits.Handshake, o.Limits.Handshakes = c.Limits.Handshake, c.Limits.Handshakes
+	o.Limits.Dials, o.Limits.Links, o.Limits.Link.WriteStall = c.Limits.Dials, c.Limits.Links, c.Limits.WriteStall
+	return o, nil
+}
+
+func coreConfig(c config.Config) core.Config {
+	o := core.Default()
+	views := &o.Views
 	views.Active, views.Floor, views.Passive = c.Overlay.Active, c.Overlay.Floor, c.Overlay.Passive
 	views.ARWL, views.PRWL = uint8(c.Overlay.ARWL), uint8(c.Overlay.PRWL)
 	views.ShuffleActive, views.ShufflePassive, views.ShuffleEvery = c.Overlay.ShuffleActive, c.Overlay.ShufflePassive, c.Overlay.ShuffleEvery
 	views.RefillEvery, views.Requests, views.RequestTimeout = c.Overlay.RefillEvery, c.Overlay.Requests, c.Overlay.RequestTimeout
 	views.DialTimeout, views.Drain = c.Overlay.DialTimeout, c.Overlay.Drain
-	o.Core.Drain = c.Overlay.Leave
+	o.Drain = c.Overlay.Leave
 	views.CoolDown, views.CoolDownMax = c.Overlay.CoolDown, c.Overlay.CoolDownMax
 
-	dir := &o.Core.Directory
+	dir := &o.Directory
 	dir.PerNode = c.Security.Identity == "per_node"
 	dir.PingEvery, dir.MissedMax = c.Detection.PingEvery, c.Detection.MissedMax
 	dir.ProbeTimeout, dir.ProbeEvery, dir.ConfirmAfter = c.Detection.ProbeTimeout, c.Detection.ProbeEvery, c.Detection.ConfirmAfter
 	dir.Committee, dir.DenyFor = c.Detection.Committee, c.Detection.DenyFor
 	dir.SuspectMax, dir.SuspectMin = c.Detection.SuspectMax, c.Detection.SuspectMin
-
-	o.Limits.Handshake, o.Limits.Handshakes = c.Limits.Handshake, c.Limits.Handshakes
-	o.Limits.Dials, o.Limits.Links, o.Limits.Link.WriteStall = c.Limits.Dials, c.Limits.Links, c.Limits.WriteStall
-	return o, nil
+	return o
 }
 
 // membership is what proves that somebody belongs to the cluster; nil if nothing does.

@@ -44,7 +44,14 @@ func loadConfig(file string) (config.Config, error) {
 	if config.IsProblem(err) {
 		return cfg, term.Exit{Code: term.Usage, Err: err}
 	}
-	return cfg, err
+	if err != nil {
+		return cfg, err
+	}
+	machines := coreConfig(cfg)
+	if err := machines.Validate(); err != nil {
+		return cfg, term.Exit{Code: term.Usage, Err: fmt.Errorf("%s: %w", file, err)}
+	}
+	return cfg, nil
 }
 
 func newConfigExplain() *cobra.Command {
