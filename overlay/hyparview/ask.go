@@ -301,6 +301,7 @@ func (v *Views) Bridge(now time.Time, info proto.PeerInfo, out *proto.Out) {
 	}
 	v.cooling.Delete(info.ID)
 	v.dial(now, attempt{purpose: forBridge, peer: info}, info.Addrs, proto.LinkOverlay, out)
+	v.settle(now, out)
 }
 
 // Swap exchanges one member for a node that came back, so that halves which a
@@ -312,4 +313,5 @@ func (v *Views) Swap(now time.Time, info proto.PeerInfo, out *proto.Out) {
 		return
 	}
 	v.dial(now, attempt{purpose: forSwap, peer: info}, info.Addrs, proto.LinkOverlay, out)
+	v.settle(now, out)
 }

@@ -141,6 +141,20 @@ func (v *Views) farewell(to peer.ID, newcomer *proto.PeerInfo) []proto.PeerInfo 
 	return peers
 }
 
+// vouched lists the passive entries that we heard of at first hand lately: in
+// the time that probing one of them per shuffle takes to come round. Handing on
+// hearsay keeps the dead in circulation for ever: whoever finds one out is told
+// of it again (of 20 clusters of 64, 18 still knew a dead node after 10 minutes).
+func (v *Views) vouched(now time.Time) []proto.PeerInfo {
+	var peers []proto.PeerInfo
+	for _, k := range v.passive.All() {
+		if now.Sub(k.heard) < time.Duration(v.cfg.Passive)*v.cfg.ShuffleEvery {
+			peers = append(peers, k.info)
+		}
+	}
+	return peers
+}
+
 // all lists both views.
 func (v *Views) all() []proto.PeerInfo {
 	peers := make([]proto.PeerInfo, 0, v.active.Len()+v.passive.Len())

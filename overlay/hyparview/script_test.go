@@ -158,6 +158,25 @@ func TestAcceptGoesOutBeforeTheNeighborIsUp(t *testing.T) {
 	}
 }
 
+func TestPriorityIsHighOnlyForTheLonelyThatOthersRefused(t *testing.T) {
+	for members := range byte(4) {
+		s := newSolo(t)
+		for n := range members {
+			s.joins(person(n + 1))
+		}
+		s.refusals = 2*s.cfg.Requests - 1
+		dials := outputs[proto.Dial](s.knows(person(50), person(51)))
+		for i, want := range []bool{false, members <= 1} {
+			who := person(dials[i].Expect[0])
+			id, out := s.reaches(dials[i], who)
+			if got := one(t, sent[proto.Neighbor](out)).High; got != want {
+				t.Errorf("with %d members and %d refusals high is %v", members, s.refusals, got)
+			}
+			s.says(id, who, proto.Refuse{Why: proto.RefuseFull})
+		}
+	}
+}
+
 func TestAFullNodeRedirectsAJoiner(t *testing.T) {
 	s, _ := filled(t)
 	id := s.comes(person(9))
@@ -359,6 +378,23 @@ func TestAWalkThatEndsAtAFullNodeSplitsAnEdge(t *testing.T) {
 	}
 }
 
+func TestWhoComesBackWhileItDrainsIsOneNeighborNotTwo(t *testing.T) {
+	s := newSolo(t)
+	old := s.joins(person(1))
+	s.says(old, person(1), proto.Bye{Why: proto.ByeEvicted})
+	id := s.comes(person(1))
+	out := s.says(id, person(1), proto.Neighbor{Self: person(1)})
+	if down := one(t, outputs[proto.NeighborDown](out)); down.Link != old {
+		t.Fatalf("down is %+v", down)
+	}
+	if _, last := out[len(out)-1].(proto.NeighborUp); !last || one(t, outputs[proto.NeighborUp](out)).Link != id {
+		t.Fatalf("then came %+v", out)
+	}
+	if out = s.ends(old, proto.DownClosed); len(outputs[proto.NeighborDown](out)) != 0 {
+		t.Fatal("down twice")
+	}
+}
+
 func TestTheEvictedMayNotEvictAtOnce(t *testing.T) {
 	s, _ := filled(t)
 	id := s.comes(person(9))
@@ -502,7 +538,7 @@ func TestContactsAreTriedWithPatienceAndOurselvesNotAtAll(t *testing.T) {
 		wanted += len(outputs[proto.ContactsWanted](out))
 		fail(out)
 		if s.now.Second()%20 == 0 { // discovery repeats itself
-			s.do(func(out *proto.Out) { s.Contacts(s.now, contacts, out) })
+			fail(s.do(func(out *proto.Out) { s.Contacts(s.now, contacts, out) }))
 		}
 	}
 	if tried["us:1"] != 1 {

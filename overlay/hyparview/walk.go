@@ -103,9 +103,9 @@ func (v *Views) shuffleOver(now time.Time, l *link, out *proto.Out) {
 			peers = append(peers, other.peer)
 		}
 	}
-	for _, i := range v.sample(v.passive.Len(), v.cfg.ShufflePassive) {
-		_, k := v.passive.At(i)
-		peers = append(peers, k.info)
+	passive := v.vouched(now)
+	for _, i := range v.sample(len(passive), v.cfg.ShufflePassive) {
+		peers = append(peers, passive[i])
 	}
 	v.shuffled = now
 	out.Add(proto.Send{Link: l.id, Msg: proto.Shuffle{Origin: v.self, TTL: v.cfg.ARWL, Peers: peers}})
@@ -145,7 +145,10 @@ func (v *Views) shuffleWalk(now time.Time, from *link, msg proto.Shuffle, out *p
 		}
 	}
 	var reply []proto.PeerInfo
-	all := v.all()
+	all := v.vouched(now)
+	for _, l := range v.active.All() {
+		all = append(all, l.peer)
+	}
 	for _, i := range v.sample(len(all), v.cfg.ShuffleActive+v.cfg.ShufflePassive) {
 		if all[i].ID != origin.ID {
 			reply = append(reply, all[i])
