@@ -159,7 +159,7 @@ func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 	case in.Kind == proto.LinkOverlay || l.owner == proto.OwnerViews: // the views probe too
 		c.views.LinkUp(now, in, out)
 	case in.Kind == proto.LinkPool:
-		c.pool.up(now, in, out)
+		c.pool.up(now, in, c.wave.Restamp, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerDirectory:
 		c.dir.LinkUp(now, in, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerHeal:

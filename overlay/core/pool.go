@@ -105,7 +105,8 @@ func (c *Core) poolFailed(now time.Time, in proto.DialFailed) {
 }
 
 // up: a pooled link stands, dialled by us or by the other side.
-func (p *pool) up(now time.Time, in proto.LinkUp, out *proto.Out) {
+// What waited for it goes out as of now: a call's budget has gone on meanwhile.
+func (p *pool) up(now time.Time, in proto.LinkUp, restamp func(time.Time, proto.Message) proto.Message, out *proto.Out) {
 	e, ok := p.entries.Get(in.Peer.ID)
 	switch {
 	case ok && e.link != 0, !ok && p.entries.Len() >= p.cfg.PoolMax:
@@ -117,7 +118,7 @@ func (p *pool) up(now time.Time, in proto.LinkUp, out *proto.Out) {
 	}
 	e.link, e.used = in.Link, now
 	for _, o := range e.queue {
-		out.Add(proto.Send{Link: in.Link, Msg: o.Msg})
+		out.Add(proto.Send{Link: in.Link, Msg: restamp(now, o.Msg)})
 	}
 	e.queue = nil
 	p.arm(now)
