@@ -277,6 +277,10 @@ func (a *App) Reply(id uint64, r Reply) (late bool) {
 		return true
 	}
 	late = t.silent
+	result := s.result(r)
+	if r.Failed && (late || !time.Now().Before(t.deadline)) {
+		result = gaveUp(r.Message)
+	}
 	s.end(t)
 	if t.item.OneWay {
 		return false
@@ -284,8 +288,17 @@ func (a *App) Reply(id uint64, r Reply) (late bool) {
 	if late {
 		s.count("dropped", "late_reply")
 	}
-	s.answer(t.call, s.result(r)) // owed to the overlay, late or not
+	s.answer(t.call, result) // owed to the overlay, late or not
 	return late
+}
+
+// gaveUp is what becomes of a handler's error after its time: mostly it is the news that the time is over ("context
+// canceled"), which is no answer of the application's. What the handler did until then nobody knows.
+func gaveUp(message string) proto.Result {
+	return proto.Result{
+		Outcome: proto.TimedOut, Executed: proto.ExecutedMaybe, Stage: proto.StageStarted,
+		Reason: "the handler ran until the time was over, then gave up: " + message,
+	}
 }
 
 // Consumed gives back the bytes of events that the application has consumed.

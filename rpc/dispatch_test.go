@@ -174,6 +174,30 @@ func TestAnApplicationsErrorIsCarriedAsItIs(t *testing.T) {
 	}
 }
 
+// A handler that heeds its context returns "context canceled" when the caller's time is over. That is no error of the
+// application's, and the caller must not read it as one.
+func TestAHandlerThatGivesUpInTimeHasTimedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t)
+		a := s.app("app", "m")
+		gaveUp := Reply{Failed: true, Code: "error", Message: "context canceled"}
+		cancelled := s.arrives(proto.ModeCall, "m", time.Minute)
+		r := s.gets(a)
+		s.Handle(proto.CancelDispatch{ID: cancelled, Why: "timeout"})
+		a.Reply(r.ID, gaveUp)
+		s.wantResult(cancelled, proto.TimedOut, proto.ExecutedMaybe)
+		s.take(a) // the cancel
+		expired := s.arrives(proto.ModeCall, "m", time.Second)
+		r = s.gets(a)
+		<-time.After(time.Second) // of the bubble
+		a.Reply(r.ID, gaveUp)
+		if got := s.answered(expired); got.Outcome != proto.TimedOut || got.Executed != proto.ExecutedMaybe || got.Stage != proto.StageStarted {
+			t.Errorf("got %+v", got)
+		}
+		s.Close()
+	})
+}
+
 func TestACastIsReceiptedBeforeItRuns(t *testing.T) {
 	s := newScript(t)
 	a := s.app("app", "m")

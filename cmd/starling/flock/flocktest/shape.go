@@ -28,6 +28,23 @@ func (w *World) Complete(members int, except ...*flock.Bird) error {
 	return err
 }
 
+// Serving wants that each bird knows exactly so many members that serve the small application's method.
+func (w *World) Serving(members int, except ...*flock.Bird) error {
+	_, err := w.directories(func(b *flock.Bird, list []client.Member) error {
+		good := 0
+		for _, m := range list {
+			if slices.Contains(m.Handlers, flock.EchoMethod) {
+				good++
+			}
+		}
+		if good != members {
+			return fmt.Errorf("%s knows %d members that serve", b.Name, good)
+		}
+		return nil
+	}, except...)
+	return err
+}
+
 // OneComponent wants that links lead from each bird to each other, and that none holds more than so many.
 func (w *World) OneComponent(most int, except ...*flock.Bird) error {
 	links, err := w.directories(func(b *flock.Bird, list []client.Member) error {
