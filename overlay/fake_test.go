@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/keys"
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
@@ -54,8 +55,7 @@ func (c *fakeCore) Deadline() time.Time {
 }
 
 func (*fakeCore) Roster() *proto.Roster { return &proto.Roster{} }
-func (*fakeCore) Active() []peer.ID     { return nil }
-func (*fakeCore) Passive() []peer.ID    { return nil }
+func (*fakeCore) Stats() core.Stats     { return core.Stats{} }
 
 // want is an input that makes the fake core want something. It borrows the
 // method of an input that the tests do not use.

@@ -122,7 +122,8 @@ func (o *Overlay) sleep(ctx context.Context, timer *time.Timer) {
 func (o *Overlay) publish() {
 	o.publishedAt = time.Now()
 	o.roster.Store(o.core.Roster())
-	o.views.Store(&views{active: o.core.Active(), passive: o.core.Passive()})
+	s := o.core.Stats()
+	o.inner.Store(&s)
 }
 
 // step gives the core one input and carries out what it wants.

@@ -15,7 +15,6 @@ import (
 	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/keys"
 	"github.com/starlingmesh/starling/overlay/link"
-	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/overlay/wire"
 )
@@ -35,8 +34,7 @@ type machine interface {
 	Step(now time.Time, in proto.Input) []proto.Output
 	Deadline() time.Time
 	Roster() *proto.Roster
-	Active() []peer.ID
-	Passive() []peer.ID
+	Stats() core.Stats
 }
 
 // Overlay is this node's part of the overlay. All methods but Run may be
@@ -68,16 +66,13 @@ type Overlay struct {
 
 	lastLink atomic.Uint64
 	roster   atomic.Pointer[proto.Roster]
-	views    atomic.Pointer[views]
-	tick     atomic.Int64 // when the loop last turned, Unix nanoseconds
+	inner    atomic.Pointer[core.Stats] // the core's, of at most a second ago
+	tick     atomic.Int64               // when the loop last turned, Unix nanoseconds
 	table    table
 	gate     gate
 	faults   faults
 	meters
 }
-
-// views is a snapshot of the core's, for people.
-type views struct{ active, passive []peer.ID }
 
 // New checks the configuration and opens the listener, so that Addr is known
 // and nobody else can take it. Nothing runs until Run; without Run, Close.

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/starlingmesh/starling/overlay/peer"
+	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/overlay/wire"
 )
@@ -24,7 +24,7 @@ type Stats struct {
 	Unread              map[string]uint64 // frames not understood, by reason; all but later_version ended their link
 	Ignored             map[string]uint64 // what peers sent and was not acted upon, by reason
 	Lag                 Lag
-	Active, Passive     []peer.ID // views of at most a second ago
+	Core                core.Stats // of at most a second ago
 }
 
 // Lag is how long inputs waited for the loop: the first of each batch.
@@ -67,8 +67,7 @@ func (o *Overlay) Stats() Stats {
 			s.Refused[why.String()] = n
 		}
 	}
-	v := o.views.Load()
-	s.Active, s.Passive = v.active, v.passive
+	s.Core = *o.inner.Load()
 	return s
 }
 

@@ -45,8 +45,21 @@ func (c collector) overlayMetrics(e emitter) {
 	for _, kind := range []proto.LinkKind{proto.LinkOverlay, proto.LinkPool, proto.LinkProbe, proto.LinkLane} {
 		e.gauge("overlay_links", "Connections to members, by kind.", float64(s.Links[kind.String()]), "kind", kind.String())
 	}
-	e.gauge("overlay_view_members", "Members in the views.", float64(len(s.Active)), "view", "active")
-	e.gauge("overlay_view_members", "Members in the views.", float64(len(s.Passive)), "view", "passive")
+	e.gauge("overlay_view_members", "Members in the views.", float64(len(s.Core.Active)), "view", "active")
+	e.gauge("overlay_view_members", "Members in the views.", float64(len(s.Core.Passive)), "view", "passive")
+	e.gauge("overlay_health", "This node's own health as it paces its suspicion; 0 is well.", float64(s.Core.Health))
+	e.gauge("overlay_pooled", "Links to nodes that are no neighbours, standing or being dialled.", float64(s.Core.Pooled))
+	calls := s.Core.Calls
+	for form, n := range map[string]uint64{"wave": calls.Waves, "star": calls.Stars, "widened": calls.StarsWidened, "direct": calls.Directs} {
+		e.counter("overlay_calls_total", "Calls begun here, by the form in which they went out.", float64(n), "form", form)
+	}
+	for what, n := range map[string]uint64{
+		"dispatched": calls.Dispatched, "relayed": calls.Relayed, "asked": calls.Asks, "helped": calls.Helps,
+		"adopted": calls.Adopts, "pulled": calls.Pulls, "late": calls.Late,
+	} {
+		e.counter("overlay_call_steps_total", "What calls took on this node.", float64(n), "what", what)
+	}
+	e.gauge("overlay_kept_reply_bytes", "Replies kept for callers that may ask again.", float64(calls.KeptBytes))
 	e.gauge("overlay_queued_bytes", "Bytes that wait to be written.", float64(s.Queued))
 	e.gauge("overlay_handshakes", "Connections that have not proven their membership yet.", float64(s.Handshakes))
 	e.counter("overlay_accept_errors_total", "Accepts that failed, mostly for lack of descriptors.", float64(s.AcceptErrors))
