@@ -154,12 +154,14 @@ func (c *Core) wake(now time.Time) {
 func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 	l := &link{id: in.Link, peer: in.Peer, kind: in.Kind, owner: proto.DialOwner(in.Tag)}
 	c.links[in.Link] = l
+	c.wave.LinkUp(now, in.Link)
 	out := &c.inner
 	switch {
 	case in.Kind == proto.LinkOverlay || l.owner == proto.OwnerViews: // the views probe too
 		c.views.LinkUp(now, in, out)
 	case in.Kind == proto.LinkPool:
 		c.pool.up(now, in, c.wave.Restamp, out)
+		c.dir.Measure(now, in.Link, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerDirectory:
 		c.dir.LinkUp(now, in, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerHeal:

@@ -119,15 +119,6 @@ func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
 	return c
 }
 
-// age is how old a frame is, as far as the two clocks can tell (± RTT/2).
-func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Duration {
-	l := w.link(on)
-	if l == nil || l.rtt == 0 {
-		return 0
-	}
-	return max(0, w.clock(now)-(stamp+l.offset))
-}
-
 // Restamp makes a message that waited here for its link say how late it is now.
 func (w *Wave) Restamp(now time.Time, msg proto.Message) proto.Message {
 	ask, ok := msg.(proto.Ask)

@@ -29,6 +29,8 @@ type Wave struct {
 	links []*link // overlay links that carry calls, in the order they came up
 	peers map[proto.LinkID]proto.PeerInfo
 
+	clocks map[proto.LinkID]*timing // of every open connection; looked up only
+
 	calls     map[proto.CallID]*call
 	order     []*call         // all of calls, oldest first; done ones are swept
 	openOf    map[peer.ID]int // calls in the table that still owe something, by caller
@@ -69,7 +71,6 @@ type link struct {
 	id       proto.LinkID
 	peer     proto.PeerInfo
 	rtt      time.Duration // 0: not measured yet
-	offset   time.Duration // adds to the peer's clock to give ours; valid with rtt
 	draining bool
 }
 
@@ -103,6 +104,7 @@ func New(cfg Config, self peer.ID, members Members, rng *rand.Rand, now time.Tim
 	return &Wave{
 		cfg: cfg, self: self, born: now, rng: rng, members: members,
 		peers:     map[proto.LinkID]proto.PeerInfo{},
+		clocks:    map[proto.LinkID]*timing{},
 		calls:     map[proto.CallID]*call{},
 		openOf:    map[peer.ID]int{},
 		windows:   map[windowKey]*window{},
@@ -134,13 +136,6 @@ func (w *Wave) NeighborDraining(id proto.LinkID) {
 	}
 }
 
-// Timing tells the measured round trip and clock offset of a link.
-func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
-	if l := w.link(id); l != nil {
-		l.rtt, l.offset = rtt, offset
-	}
-}
-
 // Leave: from now on nothing is dispatched here any more.
 func (w *Wave) Leave() { w.leaving = true }
 
@@ -166,6 +161,7 @@ func (w *Wave) linkTo(id peer.ID) *link {
 // resolved, with testimony, or goes another way.
 func (w *Wave) LinkDown(now time.Time, id proto.LinkID, who peer.ID, out *proto.Out) {
 	w.links = slices.DeleteFunc(w.links, func(l *link) bool { return l.id == id })
+	delete(w.clocks, id)
 	for _, c := range slices.Clone(w.order) {
 		c.dropAsker(id)
 		if c.part != nil && !c.part.closed {

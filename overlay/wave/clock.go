@@ -1,0 +1,56 @@
+package wave
+
+import (
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// timing is what is known of the clock at the other end of a connection of any
+// kind, so that a frame tells how old it is: one that a stalled link or a
+// stopped process held up must not run after its caller's deadline.
+type timing struct {
+	up     time.Time     // here
+	rtt    time.Duration // latest; 0: not measured yet
+	offset time.Duration // adds to the peer's clock to give ours; valid with rtt
+	doubt  time.Duration // twice the error of offset
+}
+
+// fresh is how long after its start a connection that was not measured yet is
+// trusted to deliver at once. Its first ping went out when it came up.
+const fresh = 250 * time.Millisecond
+
+// LinkUp notes a connection of any kind.
+func (w *Wave) LinkUp(now time.Time, id proto.LinkID) { w.clocks[id] = &timing{up: now} }
+
+// Timing tells the measured round trip and clock offset of a link. An offset is
+// known to half the round trip, so the quickest counts; the others only once it
+// is old, for clocks drift.
+func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
+	rtt = max(1, rtt)
+	if l := w.link(id); l != nil {
+		l.rtt = rtt
+	}
+	t := w.clocks[id]
+	if t == nil {
+		return
+	}
+	if t.doubt += t.doubt / 64; t.rtt == 0 || rtt <= t.doubt {
+		t.offset, t.doubt = offset, rtt
+	}
+	t.rtt = rtt
+}
+
+// age is how old a frame is that was stamped by the peer's clock.
+func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Duration {
+	t := w.clocks[on]
+	switch {
+	case t == nil:
+		return 0
+	case t.rtt > 0:
+		return max(0, w.clock(now)-(stamp+t.offset))
+	case now.Sub(t.up) <= fresh:
+		return 0
+	}
+	return now.Sub(t.up) // it cannot be older
+}
