@@ -10,6 +10,7 @@ import (
 	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/keys"
 	"github.com/starlingmesh/starling/overlay/link"
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
@@ -37,6 +38,10 @@ type Config struct {
 	Insecure bool
 	// Faults allows Fault to cut, delay and stall links. Off in production.
 	Faults bool
+	// Dialed, if set, is told how each dial of an address ended: who answered the
+	// handshake (this node itself, perhaps), or why nobody did, with a zero ID. It
+	// is called on the loop and must not block.
+	Dialed func(addr string, who peer.ID, err error)
 
 	Core   core.Config
 	Limits Limits
@@ -74,7 +79,7 @@ type Limits struct {
 // Default is a Config that lacks only Cluster, Name and Keys.
 func Default() Config {
 	return Config{
-		Listen: ":7946",
+		Listen: ":7827",
 		Core:   core.Default(),
 		Limits: Limits{
 			Handshake:  5 * time.Second,

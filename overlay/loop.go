@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/overlay/wire"
 )
@@ -128,8 +129,16 @@ func (o *Overlay) publish() {
 
 // step gives the core one input and carries out what it wants.
 func (o *Overlay) step(in proto.Input) error {
-	if r, ok := in.(proto.Received); ok {
-		o.frames.in.add(r.Msg)
+	switch in := in.(type) {
+	case proto.Received:
+		o.frames.in.add(in.Msg)
+	case proto.LinkUp:
+		if in.Dialed {
+			o.dialed(in.Addr, in.Peer.ID, 0)
+		}
+	case proto.DialFailed:
+		o.dialed(in.Addr, in.Peer, in.Why)
+	default:
 	}
 	for _, out := range o.core.Step(time.Now(), in) {
 		switch out := out.(type) {
@@ -149,6 +158,21 @@ func (o *Overlay) step(in proto.Input) error {
 		}
 	}
 	return nil
+}
+
+// dialed tells whoever wants to know how a dial of an address ended.
+func (o *Overlay) dialed(addr string, who peer.ID, why proto.DialWhy) {
+	if o.cfg.Dialed == nil || addr == "" || why == proto.DialLocal {
+		return
+	}
+	switch why {
+	case 0, proto.DialOtherNode:
+		o.cfg.Dialed(addr, who, nil)
+	case proto.DialSelf:
+		o.cfg.Dialed(addr, o.self.ID, nil)
+	default:
+		o.cfg.Dialed(addr, peer.ID{}, errors.New(why.String()))
+	}
 }
 
 // keepFrame is the largest buffer for frames that is kept, in bytes.

@@ -11,6 +11,7 @@ import (
 	"github.com/starlingmesh/starling/cmd/starling/config"
 	"github.com/starlingmesh/starling/discovery"
 	"github.com/starlingmesh/starling/overlay"
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/rpc"
 	"github.com/starlingmesh/starling/rpc/local"
@@ -45,6 +46,7 @@ func newNode(ctx context.Context, cfg config.Config, log logger) (n *node, err e
 	if err != nil {
 		return n, err
 	}
+	oc.Dialed = n.dialed
 	if n.mesh, err = overlay.New(oc, log.Logger); err != nil {
 		return n, err
 	}
@@ -137,6 +139,15 @@ func (n *node) Handle(out proto.Output) {
 		n.finder.Isolated(false)
 	default:
 	}
+}
+
+// dialed tells discovery how a dial ended: that is how it knows this node itself, and whom to leave alone for a while.
+func (n *node) dialed(addr string, who peer.ID, err error) {
+	id := ""
+	if err == nil {
+		id = who.String()
+	}
+	n.finder.Dialed(addr, id, err)
 }
 
 func (n *node) tellFinder(c proto.MemberChange) {
