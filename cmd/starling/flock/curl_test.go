@@ -1,8 +1,13 @@
 package flock_test
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,24 +15,45 @@ import (
 	"github.com/starlingmesh/starling/cmd/starling/flock/flocktest"
 )
 
-// curl asks as the README does, with nothing but curl, and returns the status and what was said.
+// curl asks as the README does, with nothing but curl, and returns the status and what was said. Where there is no curl, Go
+// says the same words over HTTP/1.1.
 func curl(t *testing.T, b *flock.Bird, method, body string) (status string, answer map[string]any) {
 	t.Helper()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("there is no curl")
+	url := "http://localhost/starling.v1.RpcService/" + method
+	var said []byte
+	if _, err := exec.LookPath("curl"); err == nil {
+		out, err := exec.CommandContext(t.Context(), "curl", "--silent", "--show-error", "--unix-socket", b.Socket(),
+			"-H", "content-type: application/json", "-d", body, "-w", "\n%{http_code}", url).CombinedOutput()
+		if err != nil {
+			t.Errorf("curl: %v: %s", err, out)
+			return "", nil
+		}
+		end := strings.LastIndex(string(out), "\n")
+		said, status = out[:end], string(out[end+1:])
+	} else {
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", b.Socket()) }
+		transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return "", nil
+		}
+		r.Header.Set("Content-Type", "application/json")
+		res, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Errorf("post %s: %v", method, err)
+			return "", nil
+		}
+		defer func() { _ = res.Body.Close() }()
+		if said, err = io.ReadAll(res.Body); err != nil {
+			t.Errorf("post %s: %v", method, err)
+		}
+		status = strconv.Itoa(res.StatusCode)
 	}
-	out, err := exec.CommandContext(t.Context(), "curl", "--silent", "--show-error", "--unix-socket", b.Socket(),
-		"-H", "content-type: application/json", "-d", body, "-w", "\n%{http_code}",
-		"http://localhost/starling.v1.RpcService/"+method).CombinedOutput()
-	if err != nil {
-		t.Errorf("curl: %v: %s", err, out)
-		return "", nil
+	if err := json.Unmarshal(said, &answer); err != nil {
+		t.Errorf("%v: %s", err, said)
 	}
-	end := strings.LastIndex(string(out), "\n")
-	if err := json.Unmarshal(out[:end], &answer); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-	return string(out[end+1:]), answer
+	return status, answer
 }
 
 // at follows keys into what JSON was decoded to.
