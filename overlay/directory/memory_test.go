@@ -331,3 +331,20 @@ func TestAPongTellsRoundTripAndOffset(t *testing.T) {
 		t.Fatalf("got %+v, want %+v", out.List[0], want)
 	}
 }
+
+func TestNewsOfAnExchangeTravelsOnWithoutWaitingForPings(t *testing.T) {
+	var line [][2]int
+	for i := range 15 {
+		line = append(line, [2]int{i, i + 1})
+	}
+	w := newWorld(t, 1, 16, line, func(c *Config) { c.ProbeEvery = time.Hour })
+	w.settle(5 * time.Second)
+	w.run(5 * time.Second)
+	far := w.nodes[15]
+	w.step(w.nodes[0], func(out *proto.Out) { // it brings a member from another island
+		rec := proto.SyncRecords{Records: []proto.Record{{Entry: entryOf(99, "m99", 1000)}}}
+		w.nodes[0].d.Receive(w.now, 1000, idOf(99), rec, out)
+	})
+	took := w.runUntil(15*200*time.Millisecond, func() bool { return far.d.Member(idOf(99)) != nil })
+	t.Logf("15 hops in %v", took)
+}

@@ -116,10 +116,9 @@ func (d *Directory) begun(list []proto.MemberChange, r *record) []proto.MemberCh
 	m, was := r.shown(), r.told
 	r.told = m
 	suspected := false
-	switch {
-	case was == nil:
+	if was == nil {
 		list = append(list, proto.MemberChange{Kind: proto.ChangeUp, Member: m})
-	default:
+	} else {
 		suspected = was.Status == proto.StatusSuspect
 		if was.Entry != m.Entry {
 			list = append(list, proto.MemberChange{Kind: proto.ChangeUpdated, Member: m})

@@ -18,8 +18,6 @@ type court struct {
 	now time.Time
 	out proto.Out // since the last look
 	seq uint64
-	// dials not yet answered
-	open []proto.Dial
 }
 
 func newCourt(t *testing.T, n int, change func(*Config)) *court {
@@ -543,12 +541,26 @@ func TestAStallOfOursLooksLikeNobodysFailure(t *testing.T) {
 	}
 	c.pass(3*time.Second, 1, 2, 3, 4, 5)
 	c.out.List = nil
+	c.pass(time.Second) // their pongs wait in a queue of ours
 	c.now = c.now.Add(20 * time.Second)
 	c.d.Wake(c.now, &c.out)
 	c.pong(0, 1, 2, 3, 4, 5)
 	c.pass(2*time.Second, 1, 2, 3, 4, 5)
 	c.want("no redial, no inquiry", c.dials() == 0 && c.d.inquiries.Len() == 0)
 	c.want("no Hangup", !slices.ContainsFunc(c.out.List, func(o proto.Output) bool { _, ok := o.(proto.Hangup); return ok }))
+}
+
+func TestANewbornThatLeavesSaysNothing(t *testing.T) {
+	d := New(Default(), proto.Entry{ID: idOf(1), Name: "n"}, lone(idOf(0), nil).rng, noon)
+	var out proto.Out
+	d.NeighborUp(noon, 1, proto.PeerInfo{ID: idOf(2)}, &out)
+	d.Leave(noon, &out)
+	_, later := wait(d, noon, 10*time.Second)
+	for _, o := range append(out.List, later.List...) {
+		if _, ok := o.(proto.PublishRecords); ok {
+			t.Fatalf("it published %v", o)
+		}
+	}
 }
 
 func TestBeingLateCostsHealthAndBeingInTimeRestoresIt(t *testing.T) {

@@ -39,7 +39,7 @@ func (d *Directory) Leave(now time.Time, out *proto.Out) {
 	d.say(now, &e)
 	d.inquiries.Clear()
 	if d.newborn {
-		d.dirty, d.batchAt = peer.Set{}, time.Time{} // nobody knows us: nothing to take back
+		d.dirty, d.batchAt, d.bornBy = peer.Set{}, time.Time{}, time.Time{} // nobody knows us: nothing to take back
 		return
 	}
 	d.publish(d.self, out)

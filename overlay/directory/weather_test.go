@@ -75,7 +75,7 @@ func weather(t *testing.T, seed uint64) *world {
 }
 
 func TestAfterAnyWeatherAllAgreeOnWhoLives(t *testing.T) {
-	from, to := uint64(0), uint64(40)
+	from, to := uint64(0), uint64(20)
 	if s := os.Getenv("SEED"); s != "" {
 		from, _ = strconv.ParseUint(s, 10, 64)
 		to = from + 1

@@ -1,0 +1,31 @@
+package directory
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/starlingmesh/starling/overlay/proto"
+)
+
+// BenchmarkSuspicion is one accusation heard, ranked and refuted among 10,000.
+func BenchmarkSuspicion(b *testing.B) {
+	d := lone(idOf(0), nil)
+	for i := 1; i < 10_000; i++ {
+		d.apply(noon, &proto.Record{Entry: entryOf(i, fmt.Sprint(i), 1000)}, idOf(1), &proto.Out{})
+	}
+	wait(d, noon, 0)
+	b.ReportAllocs()
+	for n := range b.N {
+		r, _ := d.records.Get(idOf(1 + n%9000))
+		rec := r.export()
+		rec.Opinions = append(rec.Opinions, proto.Opinion{
+			Accused: r.id(), Incarnation: r.entry.Incarnation, Version: r.entry.Version, Author: idOf(9500), Counter: 1, Accuse: true,
+		})
+		var out proto.Out
+		d.Delivered(noon, idOf(9500), proto.DirectoryBody{Records: []proto.Record{rec}}, &out)
+		d.Wake(noon, &out)
+		answer := *r.entry
+		answer.Version++
+		d.Delivered(noon, r.id(), proto.DirectoryBody{Records: []proto.Record{{Entry: &answer}}}, &out)
+	}
+}
