@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim fuzz generate bench
+.PHONY: help demo test check lint sim fuzz generate e2e bench
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,11 @@ demo: ## five real sidecars; one is killed, one paused; a multicall tells what b
 test: ## every test that needs no root, no server and no network beyond this machine (8 minutes at most, warm)
 	go vet ./...
 	go test ./...
-	go test -race $$(go list ./... | grep -v /overlay/sim)
+	go test -race $$(go list ./... | grep -v -e /overlay/sim -e /flock/crowd)
+	$(CROWD) -v ./cmd/starling/flock/crowd
+
+# The tests with 64 processes have the machine to themselves, and are never cached.
+CROWD := STARLING_CROWD=1 go test -p 1 -count=1 -timeout 10m
 
 check: ## what to run before a commit: build, lint, tests without -race, 20 seeds; ends with ok (under 60 s, warm)
 check: lint
@@ -43,6 +47,10 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 
 generate: ## the generated code and the example configuration, from their sources
 	go generate ./...
+
+e2e: ## what needs root: network namespaces, and 64 sidecars beside busy loops for a minute (installs iproute2 if missing)
+	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...
+	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
 
 bench: ## figures of real processes, beside serf (10 minutes; N=5,16 other sizes; REPORT=1 writes docs/figures/bench.md)
 	cd bench && go run . $(if $(N),-n $(N)) $(if $(REPORT),-report) $(BENCHFLAGS)

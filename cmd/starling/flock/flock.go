@@ -36,6 +36,8 @@ type Options struct {
 	Binary string // the starling program; empty means this one
 	NoApps bool   // only sidecars, without an application beside each
 
+	// Wrap gives the words before a sidecar's command line, e.g. to enter a network namespace; it may be nil.
+	Wrap func(name string) []string
 	// Change has the last word about a bird's configuration; it may be nil.
 	Change func(name string, s *Settings)
 }
@@ -145,7 +147,11 @@ func (f *Flock) StartSidecar(b *Bird) error {
 	if err := os.WriteFile(b.file("yaml"), []byte(f.config(b)), 0o600); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	p, err := f.spawn.start(b.file("log"), f.Binary, "agent", "--config", b.file("yaml"))
+	words := []string{f.Binary, "agent", "--config", b.file("yaml")}
+	if f.Wrap != nil {
+		words = append(f.Wrap(b.Name), words...)
+	}
+	p, err := f.spawn.start(b.file("log"), words[0], words[1:]...)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", b.Name, err)
 	}
