@@ -1,6 +1,8 @@
 package overlay
 
 import (
+	"time"
+
 	"sync"
 
 	"github.com/starlingmesh/starling/overlay/link"
@@ -81,6 +83,7 @@ func (o *Overlay) newLink(g *greeted, addr string) *link.Link {
 
 // linkUp runs a link that is in the table.
 func (o *Overlay) linkUp(l *link.Link, g *greeted, up proto.LinkUp) {
+	up.At = time.Now()
 	o.applyFaultsTo(l)
 	o.wg.Go(func() { l.Run(g.conn, g.in, up, func() { o.table.remove(l) }) })
 }

@@ -154,7 +154,10 @@ func (c *Core) wake(now time.Time) {
 func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 	l := &link{id: in.Link, peer: in.Peer, kind: in.Kind, owner: proto.DialOwner(in.Tag)}
 	c.links[in.Link] = l
-	c.wave.LinkUp(now, in.Link)
+	if in.At.IsZero() {
+		in.At = now
+	}
+	c.wave.LinkUp(in.At, in.Link)
 	out := &c.inner
 	switch {
 	case in.Kind == proto.LinkOverlay || l.owner == proto.OwnerViews: // the views probe too

@@ -10,7 +10,13 @@ import (
 // H4 (walks shrink), H5 (refusals have a reason) and H8 (no request within a
 // cool-down) are asserted where they are decided, and H6 and H7 follow from
 // where peers go when they leave the active view, which Check sees as H1 and H3.
+//
+// It looks only at what was touched since it looked last.
 func (v *Views) Check() {
+	if !v.unchecked {
+		return
+	}
+	v.unchecked = false
 	mustHold(!v.active.Has(v.self.ID) && !v.passive.Has(v.self.ID), "H1: a node is in none of its own views")
 	bridges := v.active.Len() - v.ordinary()
 	mustHold(v.active.Len()-bridges <= v.cfg.Active, "H2: the active view is within its bound")

@@ -37,6 +37,7 @@ type Views struct {
 	lonelyAt   time.Time // when to call for help; zero: not lonely
 	lonelyWait time.Duration
 	leaving    bool
+	unchecked  bool // touched since the last Check
 }
 
 // New makes the empty views of self. It panics on a configuration that does not
@@ -179,6 +180,7 @@ func (v *Views) Link(id peer.ID) (proto.LinkID, bool) {
 // settle ends every step: it refills if something called for it, and sets the
 // timers that follow from the size of the view.
 func (v *Views) settle(now time.Time, out *proto.Out) {
+	v.unchecked = true
 	if v.hungry && !v.leaving {
 		v.refill(now, false, out)
 	}

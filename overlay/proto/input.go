@@ -19,6 +19,9 @@ type LinkUp struct {
 	Dialed bool   // by us
 	Tag    uint64 // of the Dial that asked for it; 0 if accepted
 	Addr   string // what was dialled, or where it came from
+	// At is when it came up, which may be well before the loop hears of it: what
+	// follows over it may be as old. Zero: now.
+	At time.Time
 }
 
 // DownWhy says how a link ended.

@@ -27,7 +27,8 @@ type Call struct {
 	By       *Node
 	ref      uint64
 	began    time.Duration
-	deadline time.Duration
+	budget   time.Duration
+	deadline time.Duration // as its node counts
 	Targets  peer.Map[*Word]
 	Extra    int
 	listed   bool // CallStarted came
@@ -63,14 +64,13 @@ type run struct {
 // Ask starts a call to whom sel names.
 func (n *Node) Ask(sel proto.Selector, budget time.Duration, size, enough int) *Call {
 	a := &n.world.apps
-	c := &Call{By: n, ref: uint64(len(a.calls) + 1), began: n.world.now, deadline: n.world.now + budget, enough: enough > 0}
+	c := &Call{By: n, ref: uint64(len(a.calls) + 1), began: n.world.now, budget: budget, enough: enough > 0}
 	a.calls = append(a.calls, c)
 	a.world.Report.Calls++
 	mode := proto.ModeCall
 	if size%2 == 1 {
 		mode = proto.ModeDeliverHandler
 	}
-	n.world.checks.calls.watch(c)
 	n.give(proto.StartCall{
 		Ref: c.ref, Select: sel, Budget: budget, MinReplies: enough,
 		Request: proto.Request{Mode: mode, Method: method, ContentType: "x", Payload: payload(c.ref, uint64(n.Index), max(16, size))},

@@ -67,7 +67,7 @@ func (v *viewChecks) up(n *Node, of *viewOf, o proto.NeighborUp) {
 		}
 	}
 	c, side := n.find(o.Link)
-	if c == nil && !slices.ContainsFunc(n.inbox, func(in proto.Input) bool { d, ok := in.(proto.LinkDown); return ok && d.Link == o.Link }) {
+	if c == nil && !slices.ContainsFunc(n.inbox, func(x waiting) bool { d, ok := x.in.(proto.LinkDown); return ok && d.Link == o.Link }) {
 		v.world.fail("H3: %v: a neighbour over link %d, which is not open", n, o.Link)
 	} else if c != nil && c.ends[1-side].node.ID != o.Peer.ID {
 		v.world.fail("H3: %v: link %d is not %s's", n, o.Link, o.Peer.Name)

@@ -127,7 +127,7 @@ func (w *World) linkUp(c *conn, side int, up proto.LinkUp) {
 	e.id = e.node.lastLink
 	e.state = endUp
 	e.node.links = append(e.node.links, linkRef{e.id, c, side})
-	up.Link = e.id
+	up.Link, up.At = e.id, e.node.clock()
 	e.node.give(up)
 }
 

@@ -224,7 +224,7 @@ func (w *World) Resume(n *Node) {
 	w.say("%s goes on, with %d inputs to read", n, len(n.inbox))
 	n.state, n.resumed, n.wakeAt, n.freeAt = up, w.now, time.Time{}, w.now
 	if len(n.inbox) == 0 || w.chance(0.5) {
-		n.inbox = append([]proto.Input{proto.Wake{}}, n.inbox...)
+		n.inbox = append([]waiting{{proto.Wake{}, w.now}}, n.inbox...)
 	}
 	n.drain()
 }

@@ -166,10 +166,8 @@ var faults = []fault{
 		if n == nil || n.leaving {
 			return false
 		}
-		n.give(proto.UpdateSelf{
-			Zone: n.host.zone, Streams: 0xffff, Handlers: []string{method}, Groups: []string{fmt.Sprint("g", y.world.rng.IntN(3))},
-			Tags: []proto.Tag{{Key: "round", Value: fmt.Sprint(y.world.rng.IntN(1000))}}, Draining: y.world.chance(0.1),
-		})
+		y.changeSelf(n, y.world.chance(0.1))
+
 		return true
 	}},
 	{"storm of broadcasts", func(y *Weather) bool {
@@ -196,6 +194,14 @@ var faults = []fault{
 		}
 		return true
 	}},
+}
+
+// changeSelf has a node's application say something else of it.
+func (y *Weather) changeSelf(n *Node, draining bool) {
+	n.give(proto.UpdateSelf{
+		Zone: n.host.zone, Streams: 0xffff, Handlers: []string{method}, Groups: []string{fmt.Sprint("g", y.world.rng.IntN(3))},
+		Tags: []proto.Tag{{Key: "round", Value: fmt.Sprint(y.world.rng.IntN(1000))}}, Draining: draining,
+	})
 }
 
 // length is how long a fault lasts.

@@ -27,9 +27,21 @@ func (w *World) Up() []*Node {
 
 // SettledAmong demands it of some nodes, with all others dead to them.
 func (w *World) SettledAmong(some []*Node) string {
-	for _, missing := range []func([]*Node) string{w.oneComponent, w.linksEnough, w.deadForgotten, w.equalDirectories} {
+	for _, missing := range []func([]*Node) string{w.oneOfAName, w.oneComponent, w.linksEnough, w.deadForgotten, w.equalDirectories} {
 		if words := missing(some); words != "" {
 			return words
+		}
+	}
+	return ""
+}
+
+// oneOfAName: D3.
+func (w *World) oneOfAName(some []*Node) string {
+	for i, n := range some {
+		for _, o := range some[:i] {
+			if o.Name == n.Name {
+				return fmt.Sprintf("D3: %v and %v both live", o, n)
+			}
 		}
 	}
 	return ""

@@ -46,7 +46,8 @@ type Node struct {
 	links    []linkRef // open, oldest first
 	lastLink proto.LinkID
 
-	inbox   []proto.Input // not yet processed: it is paused, slow or busy
+	inbox   []waiting     // not yet processed: it is paused, slow or busy
+	waited  time.Duration // how long the input of this step did
 	stepFor time.Duration // what one input costs; a slow node's only
 	freeAt  time.Duration // busy until then
 	resumed time.Duration // last time it went on after a pause
@@ -58,6 +59,12 @@ type linkRef struct {
 	id   proto.LinkID
 	conn *conn
 	side int
+}
+
+// waiting is an input and since when it is there.
+type waiting struct {
+	in    proto.Input
+	since time.Duration
 }
 
 type nodeState uint8
@@ -118,11 +125,27 @@ func (w *World) startOn(h *host) *Node {
 	return n
 }
 
+// String is the node's name if no other process ever had it, else its ID too.
 func (n *Node) String() string {
-	if n.host.node != n {
-		return fmt.Sprintf("%s(%s)", n.Name, n.ID.Short())
+	for _, o := range n.world.Nodes {
+		if o != n && o.Name == n.Name {
+			return n.Name + "(" + n.ID.Short() + ")"
+		}
 	}
 	return n.Name
+}
+
+// describe says in words what an input is.
+func (n *Node) describe(in proto.Input) string {
+	r, ok := in.(proto.Received)
+	if !ok {
+		return fmt.Sprintf("%T", in)
+	}
+	c, side := n.find(r.Link)
+	if c == nil {
+		return fmt.Sprintf("%T over a link that is gone", r.Msg)
+	}
+	return fmt.Sprintf("%T from %v over a %v link", r.Msg, c.ends[1-side].node, c.kind)
 }
 
 // clock is what the node's own clock shows.
@@ -154,13 +177,14 @@ func (n *Node) give(in proto.Input) {
 	switch {
 	case n.state == dead:
 	case n.state == paused:
-		n.inbox = append(n.inbox, in)
+		n.inbox = append(n.inbox, waiting{in, n.world.now})
 	case len(n.inbox) > 0 || n.freeAt > n.world.now:
-		n.inbox = append(n.inbox, in)
+		n.inbox = append(n.inbox, waiting{in, n.world.now})
 		if len(n.inbox) == 1 {
 			n.world.at(n.freeAt, n.drain)
 		}
 	default:
+		n.waited = 0
 		n.step(in)
 	}
 }
@@ -171,9 +195,13 @@ func (n *Node) drain() {
 		return
 	}
 	for len(n.inbox) > 0 && n.state == up {
-		in := n.inbox[0]
+		first := n.inbox[0]
 		n.inbox = n.inbox[1:]
-		n.step(in)
+		n.waited = 0
+		if n.stepFor > 0 {
+			n.waited = n.world.now - first.since
+		}
+		n.step(first.in)
 		if n.freeAt > n.world.now {
 			break
 		}
@@ -222,6 +250,7 @@ func (n *Node) step(in proto.Input) {
 		}
 	}()
 	w.steps++
+	w.current, w.input = n, in
 	w.mix(uint64(w.now)<<8 ^ uint64(n.Index))
 	w.checks.before(n, in)
 	out := n.core.Step(n.clock(), in)

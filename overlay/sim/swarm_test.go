@@ -45,6 +45,9 @@ func TestSwarm(t *testing.T) {
 	var short []uint64
 	for seed := uint64(1); seed <= n; seed++ {
 		y := Draw(seed, *nodesFlag)
+		if len(y.Kinds) >= 5 {
+			rich++
+		}
 		w := y.Play(nil)
 		if w.Failed() != "" {
 			t.Errorf("go test ./overlay/sim -run TestSwarm -seed %d -nodes %d -v\n%.1500s", seed, y.Nodes, w.Failed())
@@ -56,9 +59,6 @@ func TestSwarm(t *testing.T) {
 		}
 		if w.Now() < 120*time.Second {
 			short = append(short, seed)
-		}
-		if len(y.Kinds) >= 5 {
-			rich++
 		}
 		steps += w.steps
 		total.Add(&w.Report)

@@ -250,6 +250,9 @@ func (y *Weather) calm() {
 	for _, n := range w.Nodes {
 		n.stepFor = 0
 		w.Resume(n)
+		if n.state == up && n.core.Self().Draining {
+			y.changeSelf(n, false)
+		}
 	}
 	core := y.Break()
 	if len(core) == 0 {
@@ -266,12 +269,17 @@ func (y *Weather) calm() {
 		return
 	}
 	if !ok {
-		w.fail("after %v of calm: %s", took, w.SettledAmong(core))
+		w.fail("after %v of calm: %s", took, w.SettledAmong(still(core)))
 		return
 	}
 	w.Report.Recovered = append(w.Report.Recovered, took)
 	w.say("recovered after %v", took)
-	y.proof(core)
+	y.proof(still(core))
+}
+
+// still is who of a core still runs: of two processes of one name one ends.
+func still(core []*Node) []*Node {
+	return slices.DeleteFunc(slices.Clone(core), func(n *Node) bool { return !n.Living() || n.leaving })
 }
 
 // recover waits until the core is one cluster again.
@@ -280,7 +288,7 @@ func (y *Weather) recover(core []*Node) (time.Duration, bool) {
 	began := w.now
 	for w.failed == "" && w.now-began < recovery {
 		w.Run(250 * time.Millisecond)
-		if w.SettledAmong(core) == "" {
+		if w.SettledAmong(still(core)) == "" {
 			return w.now - began, true
 		}
 	}

@@ -53,8 +53,11 @@ type World struct {
 	checks checks
 	Report Report
 	failed string
-	steps  int
-	batch  time.Duration // next look at everything
+
+	current *Node       // whose step it was last
+	input   proto.Input // and on what
+	steps   int
+	batch   time.Duration // next look at everything
 }
 
 // New makes an empty world.
@@ -78,6 +81,9 @@ func (w *World) Failed() string { return w.failed }
 func (w *World) fail(format string, args ...any) {
 	if w.failed == "" {
 		w.failed = fmt.Sprintf("at %v: ", w.now) + fmt.Sprintf(format, args...)
+		if w.current != nil {
+			w.failed += fmt.Sprintf("; the last step was %v's, on %s", w.current, w.current.describe(w.input))
+		}
 		w.say("FAILED %s", w.failed)
 	}
 }

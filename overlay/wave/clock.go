@@ -20,8 +20,8 @@ type timing struct {
 // trusted to deliver at once. Its first ping went out when it came up.
 const fresh = 250 * time.Millisecond
 
-// LinkUp notes a connection of any kind.
-func (w *Wave) LinkUp(now time.Time, id proto.LinkID) { w.clocks[id] = &timing{up: now} }
+// LinkUp notes a connection of any kind, and when it came up.
+func (w *Wave) LinkUp(at time.Time, id proto.LinkID) { w.clocks[id] = &timing{up: at} }
 
 // Timing tells the measured round trip and clock offset of a link. An offset is
 // known to half the round trip, so the quickest counts; the others only once it
@@ -41,14 +41,16 @@ func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
 	t.rtt = rtt
 }
 
-// age is how old a frame is that was stamped by the peer's clock.
+// age is how old a frame may be that was stamped by the peer's clock. What is
+// not known of the offset counts against the frame: a run that is refused can
+// be asked for again, one that came after the deadline cannot be taken back.
 func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Duration {
 	t := w.clocks[on]
 	switch {
 	case t == nil:
 		return 0
 	case t.rtt > 0:
-		return max(0, w.clock(now)-(stamp+t.offset))
+		return max(0, w.clock(now)-(stamp+t.offset)+t.doubt/2)
 	case now.Sub(t.up) <= fresh:
 		return 0
 	}
