@@ -69,7 +69,7 @@ func (c *Core) route(now time.Time) {
 		c.inner.List[i] = nil
 		switch o := out.(type) {
 		case proto.PublishRecords:
-			if _, refused := c.tree.Publish(now, proto.DirStream, proto.DirectoryBody{Records: o.Records}, &c.inner); refused != "" {
+			if _, refused := c.tree.Publish(now, proto.DirStream, proto.DirectoryBody(o), &c.inner); refused != "" {
 				c.outer = append(c.outer, proto.Ignored{Why: "own_records_refused"}) // the digests will carry them
 			}
 		case proto.DeliverBody:
@@ -119,6 +119,7 @@ func (c *Core) neighbor(now time.Time, o proto.Output) {
 			l.active = false
 		}
 		c.tree.NeighborDown(now, o.Link, out)
+		c.dir.NeighborDown(now, o.Link, o.Peer, 0, out) // announced: its end is no evidence
 		c.wave.NeighborDraining(o.Link)
 	case proto.NeighborDown:
 		if l := c.links[o.Link]; l != nil {
