@@ -31,7 +31,9 @@ func curl(t *testing.T, b *flock.Bird, method, body string) (status string, answ
 		end := strings.LastIndex(string(out), "\n")
 		said, status = out[:end], string(out[end+1:])
 	} else {
-		dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", b.Socket()) }
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", b.Socket())
+		}
 		transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 		if err != nil {
