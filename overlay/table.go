@@ -1,9 +1,8 @@
 package overlay
 
 import (
-	"time"
-
 	"sync"
+	"time"
 
 	"github.com/starlingmesh/starling/overlay/link"
 	"github.com/starlingmesh/starling/overlay/peer"
