@@ -87,40 +87,52 @@ func TestAHandlerSlowerThanTheBudgetTimesOutRunning(t *testing.T) {
 	}
 }
 
-func TestACallerThatIsCutOffGetsUnreachableForAllOthers(t *testing.T) {
-	w := flocktest.Started(t, flock.Options{Birds: 5, Faults: true})
-	caller := w.Bird(3)
-	others := w.Except(caller)
-	fault := func(args ...string) {
-		t.Helper()
-		if said, code := w.Run(append([]string{"fault", "--admin-socket", caller.AdminSocket()}, args...)...); code != 0 {
-			t.Fatalf("starling fault %s: exit code %d: %s", strings.Join(args, " "), code, said)
-		}
+// fault runs `starling fault` on a bird.
+func fault(t *testing.T, w *flocktest.World, b *flock.Bird, args ...string) {
+	t.Helper()
+	if said, code := w.Run(append([]string{"fault", "--admin-socket", b.AdminSocket()}, args...)...); code != 0 {
+		t.Fatalf("starling fault %s: exit code %d: %s", strings.Join(args, " "), code, said)
 	}
-	fault("cut", "*", "--for", "10m")
+}
+
+// wantUnreachable asks everybody from a caller that reaches nobody: verdicts by the budget, never an error in their place.
+func wantUnreachable(t *testing.T, w *flocktest.World, caller *flock.Bird, which string) {
+	t.Helper()
 	const budget = time.Second
-	for i := range 3 {
-		began := time.Now()
-		a := w.Multicall(caller, client.Timeout(budget))
-		if took := w.Took(fmt.Sprintf("multicall %d of one that is cut off", i+1), began, budget); took > budget+time.Second {
-			t.Errorf("it took %v, the budget was %v", took, budget)
+	began := time.Now()
+	a := w.Multicall(caller, client.Timeout(budget))
+	if took := w.Took(which, began, budget); took > budget+time.Second {
+		t.Errorf("it took %v, the budget was %v", took, budget)
+	}
+	w.WantVerdicts(a, w.Except(caller), client.Unreachable)
+	for _, v := range a.Verdicts {
+		if v.Name != caller.Name && (v.Executed == client.Yes || v.Reason == "") {
+			t.Errorf("%+v", v)
 		}
-		w.WantVerdicts(a, others, client.Unreachable)
-		for _, v := range a.Verdicts {
-			if v.Name != caller.Name && (v.Executed == client.Yes || v.Reason == "") {
-				t.Errorf("%+v", v)
+	}
+}
+
+// Cut off: every connection breaks, and none comes up. Stalled: nothing breaks, and nothing comes through.
+func TestACallerThatIsCutOffGetsUnreachableForAllOthers(t *testing.T) {
+	for _, kind := range []string{"cut", "stall"} {
+		t.Run(kind, func(t *testing.T) {
+			w := flocktest.Started(t, flock.Options{Birds: 5, Faults: true})
+			caller := w.Bird(3)
+			others := w.Except(caller)
+			fault(t, w, caller, kind, "*", "--for", "10m")
+			wantUnreachable(t, w, caller, "the first multicall")
+			wantUnreachable(t, w, caller, "the second")
+			// The others notice, and go on without it.
+			w.Await("the four others call it down", 6*time.Second, func() error { return w.Complete(4, caller) })
+			wantUnreachable(t, w, caller, "one when the others have given it up")
+			if a := w.Multicall(others[0]); a.Summary.Replied != 4 {
+				t.Errorf("%d of the four others replied: %+v", a.Summary.Replied, a.Verdicts)
 			}
-		}
+			fault(t, w, caller, "clear")
+			if err := w.AwaitAll(w.Patience(20*time.Second), 5); err != nil {
+				t.Fatal(err)
+			}
+			w.WantVerdicts(w.Multicall(caller), nil)
+		})
 	}
-	// The others notice, and go on without it.
-	w.Await("the four others call it down", 6*time.Second, func() error { return w.Complete(4, caller) })
-	a := w.Multicall(others[0])
-	if a.Summary.Replied != 4 {
-		t.Errorf("%d of the four others replied: %+v", a.Summary.Replied, a.Verdicts)
-	}
-	fault("clear")
-	if err := w.AwaitAll(w.Patience(20*time.Second), 5); err != nil {
-		t.Fatal(err)
-	}
-	w.WantVerdicts(w.Multicall(caller), nil)
 }
