@@ -51,8 +51,10 @@ func Draw(seed uint64, nodes int) *Weather {
 	feeds := slices.Clone(feedKinds)
 	r.Shuffle(len(feeds), func(i, j int) { feeds[i], feeds[j] = feeds[j], feeds[i] })
 	y.feeds = feeds[:1+r.IntN(len(feeds))]
-	y.pace = time.Duration(float64(200*time.Millisecond) * (1 + 30*pow4(r.Float64())))
-	y.asking = time.Duration(float64(60*time.Millisecond) * (1 + 30*pow4(r.Float64())))
+	// One fault, and one call, costs steps in the number of nodes.
+	size := 1 + float64(y.Nodes)/10
+	y.pace = time.Duration(size * float64(200*time.Millisecond) * (1 + 20*pow4(r.Float64())))
+	y.asking = time.Duration(size * float64(100*time.Millisecond) * (1 + 20*pow4(r.Float64())))
 	return y
 }
 
