@@ -16,10 +16,6 @@ type timing struct {
 	doubt  time.Duration // twice the error of offset
 }
 
-// fresh is how long after its start a connection that was not measured yet is
-// trusted to deliver at once. Its first ping went out when it came up.
-const fresh = 250 * time.Millisecond
-
 // LinkUp notes a connection of any kind, and when it came up.
 func (w *Wave) LinkUp(at time.Time, id proto.LinkID) { w.clocks[id] = &timing{up: at} }
 
@@ -51,8 +47,6 @@ func (w *Wave) age(now time.Time, on proto.LinkID, stamp time.Duration) time.Dur
 		return 0
 	case t.rtt > 0:
 		return max(0, w.clock(now)-(stamp+t.offset)+t.doubt/2)
-	case now.Sub(t.up) <= fresh:
-		return 0
 	}
-	return now.Sub(t.up) // it cannot be older
+	return now.Sub(t.up) // it cannot be older, and the first ping went out when the link came up
 }
