@@ -1,11 +1,15 @@
 package wave
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
+
+// askersMax bounds the connections on which one call's result is waited for.
+const askersMax = 16
 
 // receiveAsk is CALL-OR-RESULT: run if never seen, wait if running, else say
 // the kept result again. Every asker is answered.
@@ -21,31 +25,29 @@ func (w *Wave) receiveAsk(now time.Time, on proto.LinkID, from proto.PeerInfo, m
 	c, how := w.admit(now, on, m.Call, out)
 	switch {
 	case how == admitFull:
-		answer(w.overloaded())
+		r := w.overloaded()
+		answer(&r)
 		return
-	case how == admitOld, how == admitJump, c.exec.state == execDropped:
+	case how == admitOld, how == admitJump, c.exec.state == execDropped, c.exec.state == execRelay:
 		answer(w.closedCall())
 		return
-	case how == admitNew && !c.whole():
-		c.exec.state = execBody
-		out.Add(proto.Send{Link: on, Msg: proto.Pull{ID: id}})
-	}
-	if !c.whole() && len(m.Call.Request.Payload) == int(c.msg.Size) {
-		w.gotBody(now, c, m.Call.Request.Payload, out)
-	}
-	switch c.exec.state {
-	case execDone:
-		answer(w.nodeResult(c, true))
-		return
-	case execRelay:
-		answer(w.closedCall())
+	case c.exec.state == execDone:
+		own := w.ownResult(c, true)
+		answer(&own)
 		return
 	}
 	answer(nil)
-	if len(c.askers) < 8 {
-		c.askers = append(c.askers, asker{on})
+	if !slices.Contains(c.askers, on) {
+		if c.askers = append(c.askers, on); len(c.askers) > askersMax {
+			c.askers = c.askers[1:]
+		}
+	}
+	if !c.whole() && len(m.Call.Request.Payload) == int(c.msg.Size) {
+		c.msg.Request.Payload = m.Call.Request.Payload
+		w.gotBody(now, c, out)
 	}
 	w.decide(now, c, out)
+	w.mayHaveBody(c, on, out)
 	w.progress(now, c, out)
 }
 
@@ -57,41 +59,47 @@ func (w *Wave) closedCall() *proto.NodeResult {
 	}}
 }
 
+// pullersMax bounds who waits here for one call's body.
+const pullersMax = 64
+
 // receivePull: a child wants the body.
-func (w *Wave) receivePull(_ time.Time, on proto.LinkID, m proto.Pull, out *proto.Out) {
+func (w *Wave) receivePull(on proto.LinkID, m proto.Pull, out *proto.Out) {
 	c := w.calls[m.ID]
 	switch {
-	case c == nil:
+	case c == nil || !c.open || !c.whole() && len(c.pullers) >= pullersMax:
 		out.Add(proto.Send{Link: on, Msg: proto.CallBody{ID: m.ID, Gone: true}})
 	case c.whole():
 		w.stats.Pulls++
 		out.Add(proto.Send{Link: on, Msg: proto.CallBody{ID: m.ID, Payload: c.msg.Request.Payload}})
-	case len(c.pullers) < 64:
+	default:
 		c.pullers = append(c.pullers, on)
+		if !c.pulling {
+			w.pull(c, out)
+		}
 	}
 }
 
 // receiveBody: the body came, or is not to be had there.
 func (w *Wave) receiveBody(now time.Time, m proto.CallBody, out *proto.Out) {
 	c := w.calls[m.ID]
-	if c == nil || c.whole() {
-		return
-	}
-	if m.Gone || len(m.Payload) != int(c.msg.Size) {
+	switch {
+	case c == nil || !c.open || c.whole():
+	case m.Gone || len(m.Payload) != int(c.msg.Size):
 		out.Add(proto.Ignored{Why: "body_gone", Peer: c.msg.ID.Caller})
-		w.pullElsewhere(c, out)
-		return
+		w.pull(c, out)
+	default:
+		c.msg.Request.Payload = m.Payload
+		w.gotBody(now, c, out)
+		w.progress(now, c, out)
 	}
-	w.gotBody(now, c, m.Payload, out)
-	w.progress(now, c, out)
 }
 
-// gotBody completes the request, serves who waits for it, and decides.
-func (w *Wave) gotBody(now time.Time, c *call, payload []byte, out *proto.Out) {
-	c.msg.Request.Payload = payload
+// gotBody: the request is complete. Who waits for it is served, and the run decided.
+func (w *Wave) gotBody(now time.Time, c *call, out *proto.Out) {
+	c.pulling, c.bodyFrom = false, nil
 	for _, l := range c.pullers {
 		w.stats.Pulls++
-		out.Add(proto.Send{Link: l, Msg: proto.CallBody{ID: c.msg.ID, Payload: payload}})
+		out.Add(proto.Send{Link: l, Msg: proto.CallBody{ID: c.msg.ID, Payload: c.msg.Request.Payload}})
 	}
 	c.pullers = nil
 	if c.exec.state == execBody {
@@ -100,16 +108,36 @@ func (w *Wave) gotBody(now time.Time, c *call, payload []byte, out *proto.Out) {
 	}
 }
 
-// pullElsewhere asks the next link that has the call, at last the caller.
-func (w *Wave) pullElsewhere(c *call, out *proto.Out) {
+// mayHaveBody: the other end of a connection has the call. It is asked for the
+// body if one is needed here and nobody else is being asked.
+func (w *Wave) mayHaveBody(c *call, on proto.LinkID, out *proto.Out) {
+	if c.whole() || !c.open {
+		return
+	}
+	if len(c.bodyFrom) < pullersMax {
+		c.bodyFrom = append(c.bodyFrom, on)
+	}
+	if !c.pulling && (c.exec.state == execBody || len(c.pullers) > 0) {
+		w.pull(c, out)
+	}
+}
+
+// pull asks the next that has the call for its body, at last the caller.
+func (w *Wave) pull(c *call, out *proto.Out) {
+	c.pulling = true
 	for len(c.bodyFrom) > 0 {
-		on := c.bodyFrom[0]
-		c.bodyFrom = c.bodyFrom[1:]
-		if w.link(on) != nil {
-			out.Add(proto.Send{Link: on, Msg: proto.Pull{ID: c.msg.ID}})
+		c.pullOn, c.bodyFrom = c.bodyFrom[0], c.bodyFrom[1:]
+		if w.clocks[c.pullOn] != nil {
+			out.Add(proto.Send{Link: c.pullOn, Msg: proto.Pull{ID: c.msg.ID}})
 			return
 		}
 	}
+	c.pullOn = 0
+	if c.pulledAll {
+		c.pulling = false // until somebody else turns out to have it
+		return
+	}
+	c.pulledAll = true
 	out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: c.msg.From, Msg: proto.Pull{ID: c.msg.ID}})
 }
 
@@ -119,49 +147,66 @@ type helpKey struct {
 	node peer.ID
 }
 
-// helping is who asked us for it.
+// helping is who asked us for it, and until when.
 type helping struct {
-	key helpKey
-	on  proto.LinkID
+	key   helpKey
+	on    proto.LinkID
+	until time.Time
 }
 
 // helpMax bounds the asks that one node makes for others at once.
 const helpMax = 1024
 
 // receiveHelp: a neighbour cannot reach the target; we try for it.
-func (w *Wave) receiveHelp(now time.Time, on proto.LinkID, m proto.Help, out *proto.Out) {
-	if len(w.helping) >= helpMax {
-		w.helping = w.helping[1:]
+func (w *Wave) receiveHelp(now time.Time, on proto.LinkID, from proto.PeerInfo, m proto.Help, out *proto.Out) {
+	if m.Target.ID == w.self {
+		w.receiveAsk(now, on, from, m.Ask, out)
+		return
 	}
-	w.helping = append(w.helping, helping{helpKey{m.Ask.Call.ID, m.Target.ID}, on})
-	out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: m.Target, Msg: w.aged(now, m.Ask, w.age(now, on, m.Ask.Call.Stamp))})
+	ask := w.aged(now, m.Ask, w.age(now, on, m.Ask.Call.Stamp))
+	h := helping{helpKey{ask.Call.ID, m.Target.ID}, on, now.Add(ask.Call.Remaining)}
+	if len(w.helping) >= helpMax {
+		w.helping = slices.DeleteFunc(w.helping, func(h helping) bool { return now.After(h.until) })
+	}
+	if len(w.helping) >= helpMax {
+		w.sayHelpless(h, proto.DialLocal, out)
+		return
+	}
+	w.helping = append(w.helping, h)
+	out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: m.Target, Msg: ask})
 }
 
-// passAnswer hands an answer on to whom we help.
+// passAnswer hands an answer on to whom we help; the last one ends the help.
 func (w *Wave) passAnswer(m proto.Answer, out *proto.Out) {
-	rest := w.helping[:0]
-	for _, h := range w.helping {
+	w.helping = slices.DeleteFunc(w.helping, func(h helping) bool {
 		if h.key != (helpKey{m.ID, m.Node}) {
-			rest = append(rest, h)
-			continue
+			return false
 		}
 		out.Add(proto.Send{Link: h.on, Msg: m})
-		if m.Result == nil {
-			rest = append(rest, h)
-		}
-	}
-	w.helping = rest
+		return m.Result != nil
+	})
 }
 
-// helpless tells whom we help that we could not reach the target either.
-func (w *Wave) helpless(key helpKey, out *proto.Out) {
-	rest := w.helping[:0]
-	for _, h := range w.helping {
-		if h.key != key {
-			rest = append(rest, h)
-			continue
+// helpFailed: we could not reach the target either.
+func (w *Wave) helpFailed(key helpKey, why proto.DialWhy, out *proto.Out) {
+	w.helping = slices.DeleteFunc(w.helping, func(h helping) bool {
+		if h.key == key {
+			w.sayHelpless(h, why, out)
 		}
-		out.Add(proto.Send{Link: h.on, Msg: proto.Helpless{ID: key.id, Target: key.node, Why: proto.DialNetwork}})
-	}
-	w.helping = rest
+		return h.key == key
+	})
+}
+
+// helpLinkDown: whom we help is gone, or the target is.
+func (w *Wave) helpLinkDown(id proto.LinkID, who peer.ID, out *proto.Out) {
+	w.helping = slices.DeleteFunc(w.helping, func(h helping) bool {
+		if h.on != id && h.key.node == who {
+			w.sayHelpless(h, proto.DialNetwork, out)
+		}
+		return h.on == id || h.key.node == who
+	})
+}
+
+func (w *Wave) sayHelpless(h helping, why proto.DialWhy, out *proto.Out) {
+	out.Add(proto.Send{Link: h.on, Msg: proto.Helpless{ID: h.key.id, Target: h.key.node, Why: why}})
 }

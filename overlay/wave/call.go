@@ -10,20 +10,25 @@ import (
 // call is what one node knows of one call: its own run, its part in the wave,
 // who asked it directly and, at the caller, the question.
 type call struct {
-	msg      proto.Call // as it came or was made; Payload is nil while the body is missing
-	deadline time.Time  // the budget's end, here
-	forget   time.Time  // when the entry goes
-	exec     exec
-	part     *part          // nil: reached directly only, so far
-	question *question      // we are the caller
-	askers   []asker        // wait for the result
-	pullers  []proto.LinkID // wait for the body
-	bodyFrom []proto.LinkID // links that may have the body, asked first to last
-	window   *window
-	cut      bool      // the run was told that time is up
-	cutAt    time.Time // the part closes then
-	open     bool      // counts against the caller's bound
-	alarm    alarm
+	msg       proto.Call // as it came or was made; Payload is nil while the body is missing, and once nobody needs it
+	deadline  time.Time  // the budget's end, here
+	forget    time.Time  // when the entry goes
+	exec      exec
+	part      *part          // nil: reached directly only, so far
+	question  *question      // we are the caller
+	askers    []proto.LinkID // wait for the result
+	pullers   []proto.LinkID // wait for the body
+	bodyFrom  []proto.LinkID // connections whose other end has the call and was not asked for the body
+	pullOn    proto.LinkID   // where the body is asked for; 0: of the caller
+	pulling   bool           // it is asked for
+	pulledAll bool           // the caller was asked for it, too
+	window    *window
+	cut       bool      // the run was told that time is up
+	cutAt     time.Time // the part closes then
+	open      bool      // counts against the caller's bound
+	kept      bool      // the result has a payload that counts as kept
+	forgotten bool      // no longer in the table
+	alarm     alarm
 }
 
 // exec is the run of the local handler.
@@ -43,14 +48,6 @@ const (
 	execDropped                  // cancelled while running: the result is of no use
 )
 
-// asker is somebody who sent Ask and waits on that link.
-type asker struct{ link proto.LinkID }
-
-func (c *call) dropAsker(id proto.LinkID) {
-	c.askers = slices.DeleteFunc(c.askers, func(a asker) bool { return a.link == id })
-	c.pullers = slices.DeleteFunc(c.pullers, func(l proto.LinkID) bool { return l == id })
-}
-
 // settled: the local run owes nothing to the echo.
 func (e *exec) settled() bool {
 	return e.state == execDone || e.state == execRelay || e.state == execDropped
@@ -58,6 +55,13 @@ func (e *exec) settled() bool {
 
 // whole tells whether the request's body is here.
 func (c *call) whole() bool { return len(c.msg.Request.Payload) >= int(c.msg.Size) }
+
+// dropLink forgets who waited at the other end of a connection.
+func (c *call) dropLink(id proto.LinkID) {
+	is := func(l proto.LinkID) bool { return l == id }
+	c.askers = slices.DeleteFunc(c.askers, is)
+	c.pullers = slices.DeleteFunc(c.pullers, is)
+}
 
 // admission is what the tables say of a call that came.
 type admission uint8
@@ -76,46 +80,40 @@ func (w *Wave) admit(now time.Time, on proto.LinkID, msg proto.Call, out *proto.
 	if c := w.calls[msg.ID]; c != nil {
 		return c, admitKnown
 	}
-	win := w.window(msg.ID, msg.Oldest)
-	w.raise(win, msg.Oldest, out)
+	age := w.age(now, on, msg.Stamp)
+	msg.Elapsed += age
+	msg.Remaining -= age
+	win := w.window(now, msg.ID, msg.Oldest, msg.Elapsed)
+	if win == nil {
+		out.Add(proto.Ignored{Why: "call_without_window", Peer: msg.ID.Caller})
+		return nil, admitOld
+	}
+	w.raise(win, msg.ID, msg.Oldest, out)
 	switch {
-	case win.has(msg.ID.Seq):
+	case win.has(msg.ID.Seq) || msg.ID.Caller == w.self:
 		out.Add(proto.Ignored{Why: "call_seen_before", Peer: msg.ID.Caller})
 		return nil, admitOld
 	case win.jumps(msg.ID.Seq):
 		out.Add(proto.Ignored{Why: "call_sequence_jump", Peer: msg.ID.Caller})
 		return nil, admitJump
-	case w.openOf[msg.ID.Caller] >= w.cfg.OpenMax || !w.makeRoom(out):
+	case w.openOf[msg.ID.Caller] >= w.cfg.OpenMax || w.openBytes+int(msg.Size) > w.cfg.OpenBytes || !w.makeRoom(out):
 		win.mark(msg.ID.Seq) // so that it never runs, whatever copy comes later
 		out.Add(proto.Ignored{Why: "call_table_full", Peer: msg.ID.Caller})
 		return nil, admitFull
 	}
-	msg.Remaining -= w.age(now, on, msg.Stamp)
 	return w.enter(now, win, msg), admitNew
-}
-
-// window is what was seen of a call's caller, made where it is missing.
-func (w *Wave) window(id proto.CallID, oldest uint64) *window {
-	key := windowKey{id.Caller, !id.Target.IsZero()}
-	win := w.windows[key]
-	if win == nil {
-		win = &window{floor: oldest}
-		w.windows[key] = win
-	}
-	return win
 }
 
 // enter puts a call into the table; from now on it counts as seen.
 func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
 	win.mark(msg.ID.Seq)
-	c := &call{msg: msg, deadline: now.Add(min(msg.Remaining, proto.MaxBudget)), open: true}
+	win.calls++
+	c := &call{msg: msg, deadline: now.Add(min(msg.Remaining, proto.MaxBudget)), window: win}
 	c.forget = c.deadline.Add(w.cfg.Keep)
 	c.alarm = alarm{index: -1, call: c}
-	c.window = win
-	win.calls = append(win.calls, c)
 	w.calls[msg.ID] = c
-	w.order = append(w.order, c)
-	w.openOf[msg.ID.Caller]++
+	w.order.add(c)
+	w.openUp(c)
 	return c
 }
 
@@ -174,18 +172,11 @@ func (w *Wave) decide(now time.Time, c *call, out *proto.Out) {
 
 // run hands the call up.
 func (w *Wave) run(now time.Time, c *call, out *proto.Out) {
-	if !now.Before(c.deadline) {
-		w.finish(now, c, proto.Result{
-			Outcome: proto.TimedOut, Executed: proto.ExecutedNo, Stage: proto.StageReceived, Reason: "its budget was over before it could start",
-		}, out)
-		return
-	}
 	c.exec.state = execRunning
 	w.stats.Dispatched++
 	if c.question != nil { // our own run: without this its silence would count as never begun
-		if t, ok := c.question.targets.Get(w.self); ok {
-			t.received, t.stage = true, max(t.stage, proto.StageStarted)
-		}
+		t := c.question.target(w.self)
+		t.received, t.stage, t.attempts = true, max(t.stage, proto.StageStarted), 1
 	}
 	out.Add(proto.Dispatch{ID: c.msg.ID, From: c.msg.From, Request: c.msg.Request, Budget: c.deadline.Sub(now)})
 }
@@ -206,57 +197,40 @@ func (w *Wave) finish(now time.Time, c *call, r proto.Result, out *proto.Out) {
 	r.Size = uint32(len(r.Payload))
 	c.exec = exec{state: execDone, result: r}
 	w.keep(c)
-	for _, a := range c.askers {
-		out.Add(proto.Send{Link: a.link, Msg: proto.Answer{ID: c.msg.ID, Node: w.self, Result: w.nodeResult(c, true)}})
+	for _, l := range c.askers {
+		own := w.ownResult(c, true)
+		out.Add(proto.Send{Link: l, Msg: proto.Answer{ID: c.msg.ID, Node: w.self, Result: &own}})
 	}
 	c.askers = nil
 	if c.question != nil {
-		w.verdictOf(now, c.question, *w.nodeResult(c, true), out)
+		w.verdictOf(now, c.question, w.ownResult(c, true), out)
 	} else if c.part != nil && !c.part.closed {
-		c.part.addResult(*w.nodeResult(c, c.part.round == 0))
+		c.part.addResult(w.ownResult(c, c.part.round == 0))
 	}
 	w.progress(now, c, out)
 }
 
-// nodeResult is this node's own result; a large one without its payload,
-// unless it goes straight to the caller.
-func (w *Wave) nodeResult(c *call, straight bool) *proto.NodeResult {
+// ownResult is this node's own result; a large one without its payload, unless
+// it goes straight to the caller.
+func (w *Wave) ownResult(c *call, straight bool) proto.NodeResult {
 	r := c.exec.result
 	if !straight && len(r.Payload) > w.cfg.InlineReply {
 		r.Payload = nil
 	}
-	return &proto.NodeResult{Node: w.self, Incarnation: w.members.Self().Incarnation, Result: r}
-}
-
-// keep holds a result for callers that ask again, within a bound of bytes.
-// What is left of an evicted one is that it ran.
-func (w *Wave) keep(c *call) {
-	w.kept = append(w.kept, c)
-	w.keptBytes += len(c.exec.result.Payload)
-	for w.keptBytes > w.cfg.KeptBytes && len(w.kept) > 1 {
-		old := w.kept[0]
-		w.kept = w.kept[1:]
-		w.keptBytes -= len(old.exec.result.Payload)
-		if old.exec.result.Executed == proto.ExecutedYes {
-			old.exec.result = proto.Result{
-				Outcome: proto.ResultLost, Executed: proto.ExecutedYes, Stage: proto.StageFinished,
-				Reason: "the kept reply was dropped before it was fetched",
-			}
-		} else {
-			old.exec.result.Payload, old.exec.result.Size = nil, 0
-		}
-	}
+	return proto.NodeResult{Node: w.self, Incarnation: w.members.Self().Incarnation, Result: r}
 }
 
 // progress moves a call on after anything changed, and arms its alarm.
 func (w *Wave) progress(now time.Time, c *call, out *proto.Out) {
-	if w.calls[c.msg.ID] != c {
-		return
-	}
 	if c.part != nil && !c.part.closed {
 		w.progressPart(now, c, out)
 	}
-	w.shut(c)
+	if c.forgotten {
+		return
+	}
+	if !c.owes() {
+		w.shut(c)
+	}
 	at := earliest(c.forget, c.cutAt)
 	if !c.cut && (c.exec.state == execRunning || c.exec.state == execBody || c.part != nil && !c.part.closed) {
 		at = earliest(at, c.deadline)

@@ -1,7 +1,6 @@
 package wave
 
 import (
-	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/proto"
@@ -9,16 +8,18 @@ import (
 
 // raise tells that a caller has finished with all below oldest: what is kept
 // of those calls is of no use to anybody any more.
-func (w *Wave) raise(win *window, oldest uint64, out *proto.Out) {
+func (w *Wave) raise(win *window, id proto.CallID, oldest uint64, out *proto.Out) {
 	if oldest <= win.floor {
 		return
 	}
-	win.raise(oldest)
-	for _, c := range slices.Clone(win.calls) {
-		if c.msg.ID.Seq < oldest {
-			w.forgetCall(c, out)
+	for _, s := range win.seen {
+		for id.Seq = s.from; win.calls > 0 && id.Seq <= s.to && id.Seq < oldest; id.Seq++ {
+			if c := w.calls[id]; c != nil {
+				w.forgetCall(c, out)
+			}
 		}
 	}
+	win.raise(oldest)
 }
 
 // makeRoom drops the oldest finished call when the table is full. The window
@@ -27,21 +28,40 @@ func (w *Wave) makeRoom(out *proto.Out) bool {
 	if len(w.calls) < w.cfg.CallsMax {
 		return true
 	}
-	for _, c := range w.order {
-		if !c.open {
-			w.forgetCall(c, out)
-			return true
+	if w.openCalls < len(w.calls) {
+		for c := range w.order.all() {
+			if !c.open {
+				w.forgetCall(c, out)
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// shut stops counting a call as open once it owes nobody anything.
+// openUp counts a call as open: it owes somebody something, and holds its request.
+func (w *Wave) openUp(c *call) {
+	c.open = true
+	w.openCalls++
+	w.openOf[c.msg.ID.Caller]++
+	w.openBytes += int(c.msg.Size)
+}
+
+// owes tells whether anybody still waits for this node because of the call.
+func (c *call) owes() bool {
+	return !c.exec.settled() || c.part != nil && !c.part.closed || c.question != nil && !c.question.retired
+}
+
+// shut stops counting a call as open. Its request goes: whoever may still want
+// it has its own parent, or the caller.
 func (w *Wave) shut(c *call) {
-	if !c.open || !c.exec.settled() || c.part != nil && !c.part.closed {
+	if !c.open {
 		return
 	}
 	c.open = false
+	w.openCalls--
+	w.openBytes -= int(c.msg.Size)
+	c.msg.Request.Payload = nil
 	if w.openOf[c.msg.ID.Caller]--; w.openOf[c.msg.ID.Caller] <= 0 {
 		delete(w.openOf, c.msg.ID.Caller)
 	}
@@ -50,14 +70,15 @@ func (w *Wave) shut(c *call) {
 // receiveCancel: nobody wants the answer any more. It is recorded for calls
 // that were not seen here yet, too.
 func (w *Wave) receiveCancel(now time.Time, m proto.Cancel, out *proto.Out) {
-	c := w.calls[m.ID]
-	if c == nil {
-		if win := w.window(m.ID, m.ID.Seq); !win.jumps(m.ID.Seq) {
-			win.mark(m.ID.Seq)
+	if c := w.calls[m.ID]; c != nil {
+		if c.question == nil {
+			w.cancelCall(now, c, "cancelled", out)
 		}
 		return
 	}
-	w.cancelCall(now, c, "cancelled", out)
+	if win := w.window(now, m.ID, m.ID.Seq, 0); win != nil && !win.jumps(m.ID.Seq) {
+		win.mark(m.ID.Seq)
+	}
 }
 
 // cancelCall ends a call here and passes the word on to whoever may still work.
@@ -88,19 +109,47 @@ func (w *Wave) forgetCall(c *call, out *proto.Out) {
 	}
 	w.set(&c.alarm, time.Time{})
 	delete(w.calls, c.msg.ID)
+	c.window.calls--
 	c.exec.state = execDropped
-	if c.part != nil {
-		c.part.closed = true
-	}
 	w.shut(c)
-	if i := slices.Index(c.window.calls, c); i >= 0 {
-		c.window.calls = slices.Delete(c.window.calls, i, i+1)
+	w.dropKept(c)
+	c.exec.result, c.askers, c.pullers = proto.Result{}, nil, nil
+	if p := c.part; p != nil {
+		p.closed, p.spokes, p.fresh, p.all = true, nil, news{}, news{}
 	}
-	if i := slices.Index(w.order, c); i >= 0 {
-		w.order = slices.Delete(w.order, i, i+1)
+	c.forgotten = true
+	w.order.leave()
+}
+
+// keep holds a result's payload for callers that ask again, within a bound of
+// bytes. What is left of an evicted one is that it ran.
+func (w *Wave) keep(c *call) {
+	if len(c.exec.result.Payload) == 0 {
+		return
 	}
-	if i := slices.Index(w.kept, c); i >= 0 {
-		w.kept = slices.Delete(w.kept, i, i+1)
+	c.kept = true
+	w.kept.add(c)
+	w.keptBytes += len(c.exec.result.Payload)
+	for old := range w.kept.all() {
+		if w.keptBytes <= w.cfg.KeptBytes || old == c {
+			break
+		}
+		w.dropKept(old)
+		if r := &old.exec.result; r.Executed == proto.ExecutedYes {
+			*r = proto.Result{
+				Outcome: proto.ResultLost, Executed: proto.ExecutedYes, Stage: proto.StageFinished,
+				Reason: "the kept reply was dropped before it was fetched",
+			}
+		} else {
+			r.Payload, r.Size = nil, 0
+		}
+	}
+}
+
+func (w *Wave) dropKept(c *call) {
+	if c.kept {
+		c.kept = false
 		w.keptBytes -= len(c.exec.result.Payload)
+		w.kept.leave()
 	}
 }

@@ -28,11 +28,12 @@ type Config struct {
 	// AskPatience is how long a direct ask may stay without a receipt before
 	// another way is tried.
 	AskPatience time.Duration
-	// AskRetry is the pause before the ways to a target are tried once more.
+	// AskRetry is the pause before the ways to a target are tried once more, and
+	// how long calls share the knowledge that it could not be dialled.
 	AskRetry time.Duration
 	// Helpers is how many neighbours are asked to reach a target, one by one.
 	Helpers int
-	// AsksMax bounds direct asks in flight, per node. More wait.
+	// AsksMax bounds direct asks without a receipt, per node. More wait.
 	AsksMax int
 	// PullsMax bounds large replies being fetched at once, per call.
 	PullsMax int
@@ -50,14 +51,23 @@ type Config struct {
 	KeptBytes int
 	// OpenMax bounds the open calls of one caller, here and as a receiver.
 	OpenMax int
+	// OpenBytes bounds the requests that open calls hold here; beyond it a node
+	// refuses.
+	OpenBytes int
 	// CallsMax bounds the calls in this node's table, of all callers.
 	CallsMax int
+	// WindowsMax bounds the callers whose sequences are remembered, two for
+	// each caller. Too few: calls of callers long unheard are answered "closed".
+	WindowsMax int
 	// DirectMax: so many targets or fewer are asked directly, without a wave.
 	DirectMax int
 	// DownFor is how long a member that is down still counts as asked.
 	DownFor time.Duration
 	// Keep is how long a finished call is kept after its budget.
 	Keep time.Duration
+	// Linger is how long a wave may go on when its call is settled. Then it is
+	// called off: an open wave holds back its caller's sequence.
+	Linger time.Duration
 }
 
 // Default is the configuration of overlay.md's figures.
@@ -70,8 +80,8 @@ func Default() Config {
 		AskPatience: 500 * time.Millisecond, AskRetry: time.Second,
 		Helpers: 3, AsksMax: 256, PullsMax: 32,
 		InlineRequest: 4 << 10, InlineReply: 8 << 10, RelayBytes: 64 << 10,
-		KeptBytes: 64 << 20, OpenMax: 1024, CallsMax: 65536, DirectMax: 8,
-		DownFor: 60 * time.Second, Keep: 5 * time.Second,
+		KeptBytes: 64 << 20, OpenMax: 1024, OpenBytes: 256 << 20, CallsMax: 65536, WindowsMax: 65536, DirectMax: 8,
+		DownFor: 60 * time.Second, Keep: 5 * time.Second, Linger: time.Second,
 	}
 }
 
@@ -90,6 +100,7 @@ func (c Config) Validate() error {
 		{"ask_retry", c.AskRetry},
 		{"down_for", c.DownFor},
 		{"keep", c.Keep},
+		{"linger", c.Linger},
 	} {
 		if d.v <= 0 {
 			return fmt.Errorf("wave: %s must be positive, not %v", d.name, d.v)
@@ -108,7 +119,9 @@ func (c Config) Validate() error {
 		{"relay_bytes", c.RelayBytes},
 		{"kept_bytes", c.KeptBytes},
 		{"open_max", c.OpenMax},
+		{"open_bytes", c.OpenBytes},
 		{"calls_max", c.CallsMax},
+		{"windows_max", c.WindowsMax},
 	} {
 		if n.v <= 0 {
 			return fmt.Errorf("wave: %s must be positive, not %d", n.name, n.v)

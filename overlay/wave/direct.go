@@ -14,9 +14,19 @@ type ask struct {
 	state   askState
 	msg     proto.Call // with an ID of its own; zero: the wave's
 	way     way
+	room    bool      // counts among the asks in flight
+	listed  bool      // in the question's asking
 	helpers []peer.ID // tried already
 	at      time.Time // patience ends, or the next round begins
 	rounds  int
+}
+
+// helper is who asks for us now; zero: nobody.
+func (a *ask) helper() peer.ID {
+	if a.way != wayHelp || len(a.helpers) == 0 {
+		return peer.ID{}
+	}
+	return a.helpers[len(a.helpers)-1]
 }
 
 type askState uint8
@@ -44,32 +54,43 @@ const askRounds = 2
 
 // ask begins to ask a target directly.
 func (w *Wave) ask(now time.Time, t *target, out *proto.Out) {
-	if w.asks >= w.cfg.AsksMax {
-		if t.ask.state != askWaiting {
-			t.ask.state = askWaiting
+	a := &t.ask
+	if !a.room && w.asks >= w.cfg.AsksMax {
+		if a.state != askWaiting {
+			a.state = askWaiting
 			w.waiting = append(w.waiting, t)
 		}
 		return
 	}
-	w.asks++
-	t.q.asking = append(t.q.asking, t)
-	t.ask.state, t.ask.way, t.ask.helpers = askSent, wayNone, nil
+	if !a.room {
+		a.room = true
+		w.asks++
+	}
+	if !a.listed {
+		a.listed = true
+		t.q.asking = append(t.q.asking, t)
+	}
+	a.way, a.helpers = wayNone, nil
 	w.nextWay(now, t, out)
 }
 
 // nextWay tries the next way to the target; after the last one it pauses, tries
 // all once more, and then gives up.
 func (w *Wave) nextWay(now time.Time, t *target, out *proto.Out) {
-	id := t.member.Entry.ID
-	t.ask.state = askSent
+	to := t.member.Entry.Info()
 	m := w.askMessage(now, t)
+	t.ask.state = askSent
 	switch {
-	case t.ask.way == wayNone && w.linkTo(id) != nil:
+	case t.ask.way == wayNone && w.linkTo(to.ID) != nil:
 		t.ask.way = wayLink
-		w.sendAsk(now, t, proto.SendTo{Owner: proto.OwnerWave, Peer: t.member.Entry.Info(), Msg: m}, out)
-	case t.ask.way < wayPool:
+		w.stats.Asks++
+		w.tried(now, t, w.cfg.AskPatience)
+		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: to, Msg: m})
+	case t.ask.way < wayPool && w.mayDial(now, t):
 		t.ask.way = wayPool
-		w.sendAsk(now, t, proto.SendTo{Owner: proto.OwnerWave, Peer: t.member.Entry.Info(), Msg: m, Fresh: true}, out)
+		w.stats.Asks++
+		w.tried(now, t, 3*w.cfg.AskPatience) // the dial has a bound of its own
+		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: to, Msg: m, Fresh: true})
 	default:
 		t.ask.way = wayHelp
 		h := w.helper(t)
@@ -79,25 +100,24 @@ func (w *Wave) nextWay(now time.Time, t *target, out *proto.Out) {
 		}
 		t.ask.helpers = append(t.ask.helpers, h.peer.ID)
 		w.stats.Helps++
-		t.ask.at = now.Add(2 * w.cfg.AskPatience)
-		t.attempts++
-		t.handed++
-		t.stage = max(t.stage, proto.StageSent)
+		w.tried(now, t, 2*w.cfg.AskPatience)
 		m.Via = h.peer.ID
-		out.Add(proto.Send{Link: h.id, Msg: proto.Help{Target: t.member.Entry.Info(), Ask: m}})
+		out.Add(proto.Send{Link: h.id, Msg: proto.Help{Target: to, Ask: m}})
 	}
 }
 
-func (w *Wave) sendAsk(now time.Time, t *target, s proto.SendTo, out *proto.Out) {
-	w.stats.Asks++
+// tried notes that an ask goes out, and how long its receipt may take.
+func (w *Wave) tried(now time.Time, t *target, patience time.Duration) {
 	t.attempts++
 	t.handed++
 	t.stage = max(t.stage, proto.StageSent)
-	t.ask.at = now.Add(w.cfg.AskPatience)
-	if s.Fresh {
-		t.ask.at = now.Add(3 * w.cfg.AskPatience) // the dial has a bound of its own
-	}
-	out.Add(s)
+	w.lookAt(t, now.Add(patience))
+}
+
+// lookAt is when an ask needs a look.
+func (w *Wave) lookAt(t *target, at time.Time) {
+	t.ask.at = at
+	t.q.askAt = earliest(t.q.askAt, at)
 }
 
 // askMessage is CALL-OR-RESULT as of now.
@@ -111,6 +131,41 @@ func (w *Wave) askMessage(now time.Time, t *target) proto.Ask {
 	return proto.Ask{Call: m}
 }
 
+// failedDial is what all calls may know of a node for a moment.
+type failedDial struct {
+	until time.Time
+	why   proto.DialWhy
+}
+
+// failedMax bounds how many such are remembered.
+const failedMax = 1024
+
+func (w *Wave) noteUndialled(now time.Time, to peer.ID, why proto.DialWhy) {
+	if why == proto.DialLocal {
+		return // a bound of our own says nothing about the node
+	}
+	if w.undialled.Len() >= failedMax {
+		for _, id := range w.undialled.Keys() {
+			if f, _ := w.undialled.Get(id); !now.Before(f.until) {
+				w.undialled.Delete(id)
+			}
+		}
+	}
+	if w.undialled.Len() < failedMax {
+		w.undialled.Put(to, failedDial{now.Add(w.cfg.AskRetry), why})
+	}
+}
+
+// mayDial: nobody has just found that the target cannot be dialled.
+func (w *Wave) mayDial(now time.Time, t *target) bool {
+	f, ok := w.undialled.Get(t.node())
+	if ok && now.Before(f.until) {
+		t.reason = f.why.String()
+		return false
+	}
+	return true
+}
+
 // helper draws a neighbour that was not tried yet.
 func (w *Wave) helper(t *target) *link {
 	if len(t.ask.helpers) >= w.cfg.Helpers {
@@ -118,7 +173,7 @@ func (w *Wave) helper(t *target) *link {
 	}
 	var fit []*link
 	for _, l := range w.links {
-		if !l.draining && l.peer.ID != t.member.Entry.ID && !slices.Contains(t.ask.helpers, l.peer.ID) {
+		if !l.draining && l.peer.ID != t.node() && !slices.Contains(t.ask.helpers, l.peer.ID) {
 			fit = append(fit, l)
 		}
 	}
@@ -131,27 +186,30 @@ func (w *Wave) helper(t *target) *link {
 // noWayLeft: pause and try again, or give up. Giving up is a verdict only when
 // the wave no longer owes the node.
 func (w *Wave) noWayLeft(now time.Time, t *target, out *proto.Out) {
-	if t.ask.rounds++; t.ask.rounds < askRounds && now.Add(w.cfg.AskRetry).Before(t.q.deadline) {
-		t.ask.state, t.ask.way, t.ask.helpers = askPausing, wayNone, nil
-		t.ask.at = now.Add(w.cfg.AskRetry)
+	q := t.q
+	w.leaveRoom(now, t, out)
+	if t.ask.rounds++; t.ask.rounds < askRounds && now.Add(w.cfg.AskRetry).Before(q.deadline) {
+		t.ask.state = askPausing
+		w.lookAt(t, now.Add(w.cfg.AskRetry))
 		return
 	}
-	w.freeAsk(now, t, out)
 	t.ask.state = askFailed
-	q := t.q
-	if !q.wave || q.call.part.closed || q.spread && !w.leads(q, t.member.Entry.ID) {
+	if !q.wave || t.answered || q.call.part.closed || q.spread && !w.leads(q, t.node()) {
 		w.give(now, t, w.unreachable(t), out)
 	}
 }
 
-// freeAsk gives the room of an ask to the next that waits.
-func (w *Wave) freeAsk(now time.Time, t *target, out *proto.Out) {
-	i := slices.Index(t.q.asking, t)
-	if i < 0 {
+// leaveRoom: an ask has its receipt, pauses or has ended; the next may begin.
+func (w *Wave) leaveRoom(now time.Time, t *target, out *proto.Out) {
+	if !t.ask.room {
 		return
 	}
-	t.q.asking = slices.Delete(t.q.asking, i, i+1)
+	t.ask.room = false
 	w.asks--
+	if w.filling {
+		return
+	}
+	w.filling = true
 	for len(w.waiting) > 0 && w.asks < w.cfg.AsksMax {
 		next := w.waiting[0]
 		w.waiting = w.waiting[1:]
@@ -160,33 +218,34 @@ func (w *Wave) freeAsk(now time.Time, t *target, out *proto.Out) {
 			w.arm(next.q)
 		}
 	}
+	w.filling = false
 }
 
 // endAsk: the target has its verdict. If that is not its own word, it is told
 // that nobody waits any more.
-func (w *Wave) endAsk(now time.Time, t *target, out *proto.Out) {
+func (w *Wave) endAsk(now time.Time, t *target, own bool, out *proto.Out) {
 	state := t.ask.state
-	w.freeAsk(now, t, out)
 	t.ask.state = askEnded
-	if (state == askSent || state == askTaken) && t.q.unsure {
+	if i := slices.Index(t.q.asking, t); i >= 0 {
+		t.q.asking = slices.Delete(t.q.asking, i, i+1)
+	}
+	if !own && t.handed > 0 && (state == askSent || state == askTaken || state == askPausing) {
 		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: t.member.Entry.Info(), Msg: proto.Cancel{ID: t.id}})
 	}
-	if !t.id.Target.IsZero() && t.member.Entry.ID != w.self {
+	if !t.q.wave && w.direct[t.id] == t {
 		delete(w.direct, t.id)
 		w.directSeq[t.id.Target].close(t.id.Seq)
 	}
 	if t.fetching {
-		t.q.pulls--
+		t.q.fetching--
 		w.fetchNext(now, t.q, out)
 	}
+	w.leaveRoom(now, t, out)
 }
 
-// askFailed: one way to a target did not work.
-func (w *Wave) askFailed(now time.Time, id proto.CallID, node peer.ID, why string, handed bool, out *proto.Out) {
-	if id.Caller != w.self {
-		w.helpless(helpKey{id, node}, out)
-		return
-	}
+// askFailed: one way to a target did not work: straight, or by way of a helper.
+// News of a way that was given up before changes nothing.
+func (w *Wave) askFailed(now time.Time, id proto.CallID, node, helper peer.ID, why string, handed bool, out *proto.Out) {
 	t := w.targetOf(id, node)
 	if t == nil || t.given || t.ask.state != askSent && t.ask.state != askTaken {
 		return
@@ -197,49 +256,59 @@ func (w *Wave) askFailed(now time.Time, id proto.CallID, node peer.ID, why strin
 			t.stage = proto.StageNotSent
 		}
 	}
+	if t.ask.helper() == helper {
+		w.anotherWay(now, t, why, out)
+	}
+}
+
+// anotherWay: this one has failed. Who had the call already is asked from the
+// first way on.
+func (w *Wave) anotherWay(now time.Time, t *target, why string, out *proto.Out) {
 	t.reason = why
-	w.nextWay(now, t, out)
+	if t.ask.state == askTaken {
+		w.ask(now, t, out)
+	} else {
+		w.nextWay(now, t, out)
+	}
 	w.arm(t.q)
 }
 
 // wakeAsks: patience with an ask is over, or its pause.
 func (w *Wave) wakeAsks(now time.Time, q *question, out *proto.Out) {
+	q.askAt = time.Time{}
 	for _, t := range slices.Clone(q.asking) {
-		if t.given || t.ask.at.IsZero() || now.Before(t.ask.at) {
-			continue
-		}
-		if t.ask.state == askSent {
+		switch {
+		case t.given || t.ask.at.IsZero():
+		case now.Before(t.ask.at):
+			q.askAt = earliest(q.askAt, t.ask.at)
+		case t.ask.state == askSent:
 			t.reason = "no receipt came back"
-		}
-		if t.ask.state == askSent || t.ask.state == askPausing {
 			w.nextWay(now, t, out)
+		case t.ask.state == askPausing:
+			w.ask(now, t, out)
 		}
 	}
 }
 
 // questionLinkDown: a link is gone over which we may have asked, or an orphan
 // may have reported.
-func (w *Wave) questionLinkDown(now time.Time, q *question, id proto.LinkID, who peer.ID, out *proto.Out) {
+func (w *Wave) questionLinkDown(now time.Time, q *question, who peer.ID, out *proto.Out) {
 	for _, a := range q.adopted {
 		if a.node == who && !a.final && !a.broken {
 			a.broken = true
 			q.cut(edge{w.self, who})
-			w.brokeAt(now, q)
+			w.brokeNow(now, q)
 		}
 	}
 	for _, t := range slices.Clone(q.asking) {
 		if t.given || t.ask.state != askSent && t.ask.state != askTaken {
 			continue
 		}
-		n := len(t.ask.helpers)
-		straight := t.ask.way != wayHelp && t.member.Entry.ID == who
-		helped := t.ask.way == wayHelp && n > 0 && t.ask.helpers[n-1] == who
-		if straight || helped {
-			t.reason = "the link broke"
-			w.nextWay(now, t, out)
+		if h := t.ask.helper(); h == who || h.IsZero() && t.node() == who {
+			w.anotherWay(now, t, "the link broke", out)
 		}
 	}
-	if q.call != nil && q.call.part != nil {
+	if q.call != nil && q.call.part != nil && !q.done {
 		w.progress(now, q.call, out)
 	}
 	w.arm(q)
@@ -251,94 +320,32 @@ func (w *Wave) targetOf(id proto.CallID, node peer.ID) *target {
 		return t
 	}
 	if c := w.calls[id]; c != nil && c.question != nil {
-		t, _ := c.question.targets.Get(node)
-		return t
+		return c.question.target(node)
 	}
 	return nil
 }
 
 // receiveAnswer: a receipt, or a target's word.
-func (w *Wave) receiveAnswer(now time.Time, on proto.LinkID, from proto.PeerInfo, m proto.Answer, out *proto.Out) {
+func (w *Wave) receiveAnswer(now time.Time, from proto.PeerInfo, m proto.Answer, out *proto.Out) {
 	if m.ID.Caller != w.self {
 		w.passAnswer(m, out)
 		return
 	}
 	t := w.targetOf(m.ID, m.Node)
 	switch {
-	case t == nil:
+	case t == nil || t.node() != m.Node:
 		w.stats.Late++
 		out.Add(proto.Ignored{Why: "late_answer", Peer: from.ID})
 	case m.Result != nil:
+		m.Result.Node = m.Node
 		w.verdictOf(now, t.q, *m.Result, out)
 		w.arm(t.q)
 	case !t.given:
-		t.received = true
-		t.stage = max(t.stage, proto.StageReceived)
+		t.q.hasIt(m.Node)
 		if t.ask.state == askSent {
 			t.ask.state, t.ask.at = askTaken, time.Time{}
+			w.leaveRoom(now, t, out)
 		}
 		w.arm(t.q)
-	}
-}
-
-// fetch gets a large reply straight from its node, so many at once.
-func (w *Wave) fetch(now time.Time, t *target, out *proto.Out) {
-	if t.fetching || t.ask.state != askNone && t.ask.state != askFailed {
-		return // an ask that is under way brings it too
-	}
-	t.fetching, t.ask.state = true, askNone
-	if t.q.pulls++; t.q.pulls <= w.cfg.PullsMax {
-		w.ask(now, t, out)
-		w.arm(t.q)
-	}
-}
-
-func (w *Wave) fetchNext(now time.Time, q *question, out *proto.Out) {
-	for _, t := range q.targets.All() {
-		if t.fetching && !t.given && t.ask.state == askNone {
-			w.ask(now, t, out)
-			return
-		}
-	}
-}
-
-// askStatus asks, once, those who have the call and are silent near its end.
-func (w *Wave) askStatus(q *question, out *proto.Out) {
-	n := 0
-	for id, t := range q.targets.All() {
-		if t.given || id == w.self || t.ask.state != askNone {
-			continue
-		}
-		if n++; n > w.cfg.AsksMax {
-			return
-		}
-		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: t.member.Entry.Info(), Msg: proto.StatusAsk{ID: t.id}})
-	}
-}
-
-func (w *Wave) receiveStatusAsk(on proto.LinkID, m proto.StatusAsk, out *proto.Out) {
-	a := proto.StatusAnswer{ID: m.ID, Node: w.self}
-	if c := w.calls[m.ID]; c != nil {
-		a.Stage = proto.StageReceived
-		switch c.exec.state {
-		case execRunning:
-			a.Stage = proto.StageStarted
-		case execDone:
-			a.Stage = proto.StageFinished
-			a.Result = w.nodeResult(c, true)
-		}
-	}
-	out.Add(proto.Send{Link: on, Msg: a})
-}
-
-func (w *Wave) receiveStatusAnswer(now time.Time, m proto.StatusAnswer, out *proto.Out) {
-	t := w.targetOf(m.ID, m.Node)
-	if t == nil || t.given || m.Stage == 0 {
-		return
-	}
-	t.received = true
-	t.stage = max(t.stage, m.Stage)
-	if m.Result != nil {
-		w.verdictOf(now, t.q, *m.Result, out)
 	}
 }

@@ -18,6 +18,10 @@ func (w *Wave) receiveEcho(now time.Time, on proto.LinkID, from proto.PeerInfo, 
 		return
 	}
 	if s := c.part.spoke(on); s != nil && m.Round == c.part.round {
+		if s.quiet {
+			s.quiet = false
+			c.part.quietAt = earliest(c.part.quietAt, now.Add(w.quietAfter(m.Round, w.cfg.AliveMin, 0)))
+		}
 		s.heardFrom(now, m, w.cfg)
 	}
 	w.absorb(now, c, m, out)
@@ -55,33 +59,31 @@ func (w *Wave) absorb(now time.Time, c *call, m proto.Echo, out *proto.Out) {
 		}
 		c.part.addResult(r)
 	}
-	f.receipts = append(f.receipts, m.Receipts...)
+	if m.Round == c.part.round { // an older round's receipts name parents that are forgotten
+		f.receipts = append(f.receipts, m.Receipts...)
+	}
 	f.testimony = append(f.testimony, m.Testimony...)
 }
 
 // progressPart echoes when all is in, and otherwise arranges for a PART.
 func (w *Wave) progressPart(now time.Time, c *call, out *proto.Out) {
 	p := c.part
-	if c.question != nil {
-		if p.resolved() && c.exec.settled() && c.question.adoptedClosed() {
+	switch {
+	case c.question != nil:
+		// The caller's own handler holds up nobody: the wave has ended without it.
+		if p.resolved() && c.question.adoptedClosed() {
 			p.closed = true
 			w.waveClosed(now, c.question, out)
 		} else {
 			w.progressQuestion(now, c.question, out)
 		}
-		return
-	}
-	if p.resolved() && c.exec.settled() {
+	case c.owesNothing():
 		p.closed = true
 		w.report(c, true, out)
-		return
-	}
-	if p.fresh.empty() && p.spread == p.hasSpread() {
-		return
-	}
-	if p.fresh.bytes >= w.cfg.FlushBytes || len(p.fresh.results) >= w.cfg.FlushResults {
+	case p.fresh.empty() && p.spread == p.hasSpread():
+	case p.fresh.bytes >= w.cfg.FlushBytes || len(p.fresh.results) >= w.cfg.FlushResults:
 		w.flush(now, c, out)
-	} else if p.flushAt.IsZero() {
+	case p.flushAt.IsZero():
 		p.flushAt = now.Add(w.cfg.Flush)
 	}
 }
@@ -99,25 +101,36 @@ func (w *Wave) flush(now time.Time, c *call, out *proto.Out) {
 func (w *Wave) report(c *call, final bool, out *proto.Out) {
 	p := c.part
 	p.tookAt, p.spread = time.Time{}, p.hasSpread()
-	receipts := p.fresh.receipts
-	if final {
-		receipts = withoutResult(receipts, p.fresh.results, p.all.results)
+	if p.again {
+		p.again = false
+		p.fresh = news{
+			results:   append(p.all.results, p.fresh.results...),
+			receipts:  append(p.all.receipts, p.fresh.receipts...),
+			testimony: append(p.all.testimony, p.fresh.testimony...),
+			bytes:     p.all.bytes + p.fresh.bytes,
+		}
+		p.all = news{}
 	}
-	for rest := p.fresh.results; ; {
+	results, receipts, testimony := p.fresh.results, p.fresh.receipts, p.fresh.testimony
+	if final {
+		receipts = withoutResult(receipts, results, p.all.results)
+	}
+	for last := false; !last; {
 		m := proto.Echo{ID: c.msg.ID, Round: p.round, Spread: p.spread}
-		m.Results, rest = splitResults(rest)
+		m.Results, results = splitResults(results)
 		m.Receipts, receipts = split(receipts)
-		m.Testimony, p.fresh.testimony = split(p.fresh.testimony)
-		last := len(rest) == 0 && len(receipts) == 0 && len(p.fresh.testimony) == 0
+		m.Testimony, testimony = split(testimony)
+		last = len(results) == 0 && len(receipts) == 0 && len(testimony) == 0
 		m.Final = final && last
 		w.sendUp(c, m, out)
-		p.all.results = append(p.all.results, m.Results...)
-		p.all.testimony = append(p.all.testimony, m.Testimony...)
-		if last {
-			break
-		}
 	}
+	if final { // no orphan any more
+		p.fresh, p.all = news{}, news{}
+		return
+	}
+	p.all.results = append(p.all.results, p.fresh.results...)
 	p.all.receipts = append(p.all.receipts, p.fresh.receipts...)
+	p.all.testimony = append(p.all.testimony, p.fresh.testimony...)
 	p.all.bytes += p.fresh.bytes
 	p.fresh = news{}
 }
@@ -157,15 +170,15 @@ func withoutResult(receipts []proto.Receipt, told ...[]proto.NodeResult) []proto
 	if len(receipts) == 0 {
 		return nil
 	}
-	var done peer.Set
+	done := map[peer.ID]bool{}
 	for _, list := range told {
-		for _, r := range list {
-			done.Add(r.Node)
+		for i := range list {
+			done[list[i].Node] = true
 		}
 	}
 	var rest []proto.Receipt
 	for _, r := range receipts {
-		if !done.Has(r.Node) {
+		if !done[r.Node] {
 			rest = append(rest, r)
 		}
 	}
@@ -181,10 +194,7 @@ func (w *Wave) closeLate(now time.Time, c *call, out *proto.Out) {
 	}
 	for i := range p.spokes {
 		if s := &p.spokes[i]; s.state != spokeResolved {
-			p.fresh.testimony = append(p.fresh.testimony, proto.Testimony{
-				Witness: w.self, Node: s.peer.ID, Kind: proto.TestifyPending,
-				Received: s.state == spokeChild, Ago: now.Sub(s.heard),
-			})
+			p.fresh.testimony = append(p.fresh.testimony, s.testimony(now, w.self, proto.TestifyPending))
 		}
 	}
 	if !c.exec.settled() {

@@ -14,8 +14,8 @@ func (w *Wave) MemberChanged(now time.Time, ch proto.MemberChange, out *proto.Ou
 	if ch.Kind != proto.ChangeDown && ch.Kind != proto.ChangeLeft {
 		return
 	}
-	for _, q := range slices.Clone(w.questions) {
-		if t, ok := q.targets.Get(ch.Member.Entry.ID); ok && !t.given {
+	for q := range w.questions.all() {
+		if t := q.target(ch.Member.Entry.ID); t != nil && !t.given {
 			t.member = ch.Member
 			w.giveStatus(now, t, t.mayHaveRun(), out)
 			w.arm(q)
@@ -37,6 +37,9 @@ func (t *target) mayHaveRun() proto.Executed {
 func (w *Wave) giveStatus(now time.Time, t *target, executed proto.Executed, out *proto.Out) {
 	v := proto.CallVerdict{Verdict: proto.Down, Executed: executed, Stage: t.stage, Reason: t.member.Why}
 	switch {
+	case t.answered:
+		t.reason = "it is gone"
+		v = w.silent(t)
 	case t.member.Status == proto.StatusLeft:
 		v.Verdict = proto.Left
 		v.Reason = "it left the cluster"
@@ -53,13 +56,12 @@ func (w *Wave) giveStatus(now time.Time, t *target, executed proto.Executed, out
 // wakeQuestion does what is due for a call of ours.
 func (w *Wave) wakeQuestion(now time.Time, q *question, out *proto.Out) {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
-	switch {
-	case q.done:
-		w.endWave(now, q, out)
-		return
-	case due(q.endAt(w.cfg)):
-		w.endBudget(now, q, out)
-		w.endWave(now, q, out)
+	if due(q.endAt) {
+		if !q.done {
+			w.giveRest(now, q, w.silent, out)
+		}
+		w.callOff(now, q, out)
+		w.retire(q, out)
 		return
 	}
 	if due(q.directAt) {
@@ -70,46 +72,27 @@ func (w *Wave) wakeQuestion(now time.Time, q *question, out *proto.Out) {
 		q.statusAt = time.Time{}
 		w.askStatus(q, out)
 	}
-	w.wakeAsks(now, q, out)
+	if due(q.askAt) {
+		w.wakeAsks(now, q, out)
+	}
 	w.arm(q)
 }
 
-// endAt is when verdicts are drawn from what is known: the budget, and the
-// moment that this node's own application has for its word.
-func (q *question) endAt(cfg Config) time.Time { return q.deadline.Add(cfg.Flush) }
-
 // arm sets the question's alarm.
 func (w *Wave) arm(q *question) {
-	if q.alarm.question == nil || !slices.Contains(w.questions, q) {
-		return
+	switch {
+	case q.retired:
+	case q.done:
+		w.set(&q.alarm, q.endAt)
+	default:
+		w.set(&q.alarm, earliest(q.endAt, q.directAt, q.statusAt, q.askAt))
 	}
-	at := q.endAt(w.cfg)
-	if !q.done {
-		at = earliest(at, q.directAt, q.statusAt)
-		for _, t := range q.asking {
-			at = earliest(at, t.ask.at)
-		}
-	}
-	w.set(&q.alarm, at)
-}
-
-// endWave: the budget is over for a wave whose call is settled.
-func (w *Wave) endWave(now time.Time, q *question, out *proto.Out) {
-	if q.call != nil && q.call.part != nil && !q.call.part.closed {
-		w.callOff(now, q, out)
-	}
-	w.retire(q, out)
-}
-
-// endBudget draws the verdicts that silence leaves.
-func (w *Wave) endBudget(now time.Time, q *question, out *proto.Out) {
-	w.giveRest(now, q, func(t *target) proto.CallVerdict { return w.silent(t) }, out)
 }
 
 // silent is the verdict on a target that gave no word.
 func (w *Wave) silent(t *target) proto.CallVerdict {
 	switch {
-	case t.fetching:
+	case t.answered:
 		return proto.CallVerdict{
 			Verdict: proto.ResultLost, Executed: proto.ExecutedYes, Stage: proto.StageFinished,
 			Reason: "it answered, and its large reply could not be fetched: " + t.reason,
@@ -135,20 +118,20 @@ func (w *Wave) silent(t *target) proto.CallVerdict {
 	return v
 }
 
-// waveClosed: all our links are resolved. Whoever has no verdict is asked
-// directly; after a broken link orphans get a moment to report first.
+// waveClosed: all our links are resolved. A star becomes a wave; in a wave,
+// whoever has no verdict is asked directly. After a broken link orphans get a
+// moment to report first.
 func (w *Wave) waveClosed(now time.Time, q *question, out *proto.Out) {
+	missing := func(t target) bool { return !t.given && t.node() != w.self }
 	switch {
 	case q.done:
 		w.retire(q, out)
-	case q.call.part.round == 0 && len(w.links) > 0:
+		return
+	case q.call.part.round == 0 && len(w.links) > 0 && slices.ContainsFunc(q.targets, missing):
 		w.widen(now, q, out)
-	case len(q.cuts) > 0:
-		q.directAt = earliest(q.directAt, now.Add(w.cfg.OrphanWait))
 	default:
-		w.askMissing(now, q, out)
+		w.askSoon(now, q, out)
 	}
-	w.arm(q)
 }
 
 // progressQuestion: once the whole wave has spread, who was not reached over
@@ -158,47 +141,62 @@ func (w *Wave) progressQuestion(now time.Time, q *question, out *proto.Out) {
 		return
 	}
 	q.spread = true
+	w.askSoon(now, q, out)
+}
+
+// askSoon begins the direct phase; orphans come first if a link is broken.
+func (w *Wave) askSoon(now time.Time, q *question, out *proto.Out) {
 	if len(q.cuts) > 0 {
 		q.directAt = earliest(q.directAt, now.Add(w.cfg.OrphanWait))
-		w.arm(q)
 	} else {
 		w.askMissing(now, q, out)
-		w.arm(q)
 	}
+	w.arm(q)
 }
 
 func (q *question) hasSpread() bool {
 	for _, a := range q.adopted {
-		if !a.spread && !a.final && !a.broken {
+		if a.round == q.call.part.round && !a.spread && !a.final && !a.broken {
 			return false
 		}
 	}
 	return q.call.part.hasSpread()
 }
 
-// brokeAt: a link of the wave is known to be broken.
-func (w *Wave) brokeAt(now time.Time, q *question) {
+// brokeNow: a link of the wave is known to be broken.
+func (w *Wave) brokeNow(now time.Time, q *question) {
 	if q.spread || q.call.part.closed {
 		q.directAt = earliest(q.directAt, now.Add(w.cfg.OrphanWait))
 	}
 	w.arm(q)
 }
 
-// askMissing is the direct phase.
+// askMissing is the direct phase. Those who were known to be down, and were too
+// many to be named to the wave, are not dialled: it would have found them.
 func (w *Wave) askMissing(now time.Time, q *question, out *proto.Out) {
-	for _, id := range q.targets.Keys() {
-		t, _ := q.targets.Get(id)
-		if t.given || id == w.self || t.ask.state != askNone && t.ask.state != askFailed {
-			continue
-		}
-		if q.call.part.closed || !w.leads(q, id) {
-			if t.ask.state == askFailed {
-				w.give(now, t, w.unreachable(t), out)
-			} else {
-				w.ask(now, t, out)
-			}
+	for i := range q.targets {
+		t := &q.targets[i]
+		switch {
+		case t.given, t.answered, t.node() == w.self, !q.call.part.closed && w.leads(q, t.node()):
+		case t.isGone() && !t.received && t.ask.state == askNone:
+			w.giveStatus(now, t, t.mayHaveRun(), out)
+		case t.ask.state == askFailed:
+			w.give(now, t, w.unreachable(t), out)
+		case t.ask.state == askNone:
+			w.ask(now, t, out)
 		}
 	}
+}
+
+// askUnheard asks those of whom nobody has seen a receipt: somebody who should
+// have told is silent.
+func (w *Wave) askUnheard(now time.Time, q *question, out *proto.Out) {
+	for i := range q.targets {
+		if t := &q.targets[i]; t.node() != w.self && !t.given && !t.received && !t.isGone() && t.ask.state == askNone {
+			w.ask(now, t, out)
+		}
+	}
+	w.arm(q)
 }
 
 // unreachable gives up on a target; it is not its own word.
@@ -217,8 +215,8 @@ func (w *Wave) unreachable(t *target) proto.CallVerdict {
 // leads: the receipts lead from the target, parent by parent, over unbroken
 // links to us. Then the wave still owes its answer.
 func (w *Wave) leads(q *question, id peer.ID) bool {
-	for range q.parents.Len() + 1 {
-		parent, ok := q.parents.Get(id)
+	for range len(q.parents) + 1 {
+		parent, ok := q.parents[id]
 		if !ok || q.cuts[edge{parent, id}] {
 			return false
 		}
@@ -227,33 +225,18 @@ func (w *Wave) leads(q *question, id peer.ID) bool {
 		}
 		id = parent
 	}
-	return false
-}
-
-// spokeQuiet: a link of ours says nothing. A star becomes a wave; in a wave,
-// who has given no receipt is asked.
-func (w *Wave) spokeQuiet(now time.Time, q *question, t proto.Testimony, out *proto.Out) {
-	w.hearTestimony(now, q, t)
-	if q.done {
-		return
-	}
-	if q.call.part.round == 0 {
-		w.widen(now, q, out)
-		return
-	}
-	for _, id := range q.targets.Keys() {
-		if x, _ := q.targets.Get(id); id != w.self && !x.given && !x.received && x.ask.state == askNone {
-			w.ask(now, x, out)
-		}
-	}
-	w.arm(q)
+	return false // a circle: receipts of different moments
 }
 
 // spokeBroke: a link of ours is gone, unresolved.
 func (w *Wave) spokeBroke(now time.Time, q *question, t proto.Testimony, out *proto.Out) {
-	w.hearTestimony(now, q, t)
-	if !q.done && q.call.part.round == 0 && len(w.links) > 0 {
+	q.hearTestimony(t)
+	switch {
+	case q.done:
+	case q.call.part.round == 0 && len(w.links) > 0:
 		w.widen(now, q, out)
+	default:
+		w.brokeNow(now, q)
 	}
 }
 
@@ -267,7 +250,7 @@ func (w *Wave) receiveAdopt(now time.Time, on proto.LinkID, from proto.PeerInfo,
 	q := c.question
 	i := slices.IndexFunc(q.adopted, func(a *adopted) bool { return a.node == from.ID })
 	if i < 0 {
-		if len(q.adopted) >= q.targets.Len()+16 {
+		if len(q.adopted) >= len(q.targets)+16 {
 			out.Add(proto.Ignored{Why: "too_many_orphans", Peer: from.ID})
 			return
 		}
@@ -275,15 +258,16 @@ func (w *Wave) receiveAdopt(now time.Time, on proto.LinkID, from proto.PeerInfo,
 		q.adopted = append(q.adopted, &adopted{node: from.ID})
 	}
 	a := q.adopted[i]
-	a.broken = false
+	if a.broken || a.round != m.Echo.Round {
+		*a = adopted{node: from.ID, round: m.Echo.Round}
+	}
 	a.final, a.spread = a.final || m.Echo.Final, a.spread || m.Echo.Spread
-	if !a.final {
-		c.part.closed = false
+	if a.round == c.part.round {
+		q.receipt(proto.Receipt{Node: from.ID, Parent: w.self, Round: a.round})
+		q.parents[from.ID] = w.self
+		delete(q.cuts, edge{w.self, from.ID})
+		c.part.closed = c.part.closed && a.final
 	}
 	w.hear(now, q, m.Echo, out)
-	if m.Echo.Round == c.part.round {
-		q.receipt(proto.Receipt{Node: from.ID, Parent: w.self, Round: m.Echo.Round})
-		delete(q.cuts, edge{w.self, from.ID})
-	}
 	w.progress(now, c, out)
 }

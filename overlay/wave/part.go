@@ -23,8 +23,9 @@ type part struct {
 	quietAt  time.Time // a spoke may have fallen silent by then
 	alive    time.Duration
 	spread   bool // told the parent so
+	again    bool // what was told is lost: the next report repeats it
 	fresh    news // not told yet
-	all      news // everything, for an adoption
+	all      news // told, and kept for an adoption
 }
 
 // news is what goes up: results, receipts and testimony.
@@ -44,9 +45,9 @@ type spoke struct {
 	link     proto.LinkID
 	peer     proto.PeerInfo
 	state    spokeState
-	spread   bool // a child that said so
-	broken   bool
-	quiet    bool // testified silent
+	spread   bool  // a child that said so
+	quiet    bool  // found silent, and not heard since
+	told     uint8 // how often that was told
 	heard    time.Time
 	interval time.Duration // between the child's PARTs, as it doubles it
 }
@@ -92,28 +93,35 @@ func (p *part) addResult(r proto.NodeResult) {
 	p.fresh.bytes += len(r.Result.Payload)
 }
 
+// owesNothing: every link is resolved, and the local run is settled.
+func (c *call) owesNothing() bool { return c.part.resolved() && c.exec.settled() }
+
 // receiveCall: a CALL on a link. It gets exactly one answer on that link: the
 // crossing CALL that is already out, TOOK (and ECHO), or SEEN.
 func (w *Wave) receiveCall(now time.Time, on proto.LinkID, from proto.PeerInfo, m proto.Call, out *proto.Out) {
 	c, how := w.admit(now, on, m, out)
-	seen := proto.Send{Link: on, Msg: proto.Seen{ID: m.ID, Round: m.Round}}
 	switch {
 	case how == admitFull:
 		w.refuseFull(on, m, out)
 	case how == admitOld || how == admitJump:
-		out.Add(seen)
+		w.seen(on, m, out)
 	case how == admitKnown && c.part != nil && m.Round <= c.part.round:
-		w.receiveCrossing(now, c, on, m, seen, out)
-	case how == admitKnown && c.exec.state == execDropped:
-		out.Add(seen) // cancelled
+		w.receiveCrossing(now, c, on, m, out)
+	case c.exec.state == execDropped || c.question != nil:
+		w.seen(on, m, out) // cancelled; or our own, which no part of ours can join
 	default:
-		w.takePart(now, c, on, from, m.Round, out)
+		w.takePart(now, c, on, from, m, out)
 	}
 }
 
+// seen answers a CALL that came too late, or from outside the frozen set.
+func (w *Wave) seen(on proto.LinkID, m proto.Call, out *proto.Out) {
+	out.Add(proto.Send{Link: on, Msg: proto.Seen{ID: m.ID, Round: m.Round}})
+}
+
 // overloaded is this node's word that it has no room, and never will for this call.
-func (w *Wave) overloaded() *proto.NodeResult {
-	return &proto.NodeResult{Node: w.self, Result: proto.Result{
+func (w *Wave) overloaded() proto.NodeResult {
+	return proto.NodeResult{Node: w.self, Result: proto.Result{
 		Outcome: proto.Overloaded, Executed: proto.ExecutedNo, Stage: proto.StageFinished, Reason: "too_many_open_calls",
 	}}
 }
@@ -123,78 +131,57 @@ func (w *Wave) overloaded() *proto.NodeResult {
 func (w *Wave) refuseFull(on proto.LinkID, m proto.Call, out *proto.Out) {
 	out.Add(proto.Send{Link: on, Msg: proto.Took{ID: m.ID, Round: m.Round}})
 	out.Add(proto.Send{Link: on, Msg: proto.Echo{
-		ID: m.ID, Round: m.Round, Final: true, Spread: true, Results: []proto.NodeResult{*w.overloaded()},
+		ID: m.ID, Round: m.Round, Final: true, Spread: true, Results: []proto.NodeResult{w.overloaded()},
 	}})
 }
 
 // receiveCrossing: the call is in the table with a part. A CALL that crosses
 // ours on a link of the frozen set resolves it for both; any other gets SEEN.
-func (w *Wave) receiveCrossing(now time.Time, c *call, on proto.LinkID, m proto.Call, seen proto.Send, out *proto.Out) {
-	c.bodyFrom = append(c.bodyFrom, on)
+func (w *Wave) receiveCrossing(now time.Time, c *call, on proto.LinkID, m proto.Call, out *proto.Out) {
+	w.mayHaveBody(c, on, out)
 	s := c.part.spoke(on)
-	if m.Round < c.part.round || s == nil || c.part.closed && s.state == spokeResolved {
-		out.Add(seen)
+	if m.Round < c.part.round || s == nil || s.state != spokeAsked {
+		w.seen(on, m, out)
 		return
 	}
-	if s.state == spokeAsked {
-		s.state = spokeResolved
-		w.progress(now, c, out)
-	}
+	s.state = spokeResolved
+	w.progress(now, c, out)
 }
 
 // takePart is the first receipt of a call, or of its next round: the sender
 // becomes the parent, the set of links is frozen, CALL goes out on them, and
 // only then the handler is asked.
-func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.PeerInfo, round uint8, out *proto.Out) {
-	again := c.part
-	p := &part{round: round, parent: on, parentID: from.ID, alive: w.cfg.AliveMin, spread: round == 0}
-	c.part, c.open = p, c.open || w.reopen(c)
-	c.bodyFrom = append(c.bodyFrom, on)
+func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.PeerInfo, m proto.Call, out *proto.Out) {
+	p := &part{round: m.Round, parent: on, parentID: from.ID, alive: w.cfg.AliveMin, spread: m.Round == 0}
+	p.aliveAt = now.Add(p.alive)
+	c.part = p
+	if !c.open { // reached directly, or in the round before, and finished
+		w.openUp(c)
+	}
+	if len(c.msg.Request.Payload) == 0 {
+		c.msg.Request.Payload = m.Request.Payload
+	}
 	late := !now.Before(c.deadline)
-	if round > 0 || late {
-		out.Add(proto.Send{Link: on, Msg: proto.Took{ID: c.msg.ID, Round: round}})
+	if p.round > 0 || late {
+		out.Add(proto.Send{Link: on, Msg: proto.Took{ID: c.msg.ID, Round: p.round}})
 	} else {
 		p.tookAt = now.Add(w.cfg.StarReceipt)
 	}
-	if round > 0 {
-		p.fresh.receipts = append(p.fresh.receipts, proto.Receipt{Node: w.self, Parent: from.ID, Round: round})
+	if p.round > 0 {
+		p.fresh.receipts = append(p.fresh.receipts, proto.Receipt{Node: w.self, Parent: from.ID, Round: p.round})
 		if !late {
 			w.forward(now, c, on, out)
 		}
 	}
-	if !c.whole() {
-		out.Add(proto.Send{Link: on, Msg: proto.Pull{ID: c.msg.ID}})
+	if c.exec.state == execDone { // the kept result goes up
+		p.addResult(w.ownResult(c, p.round == 0))
 	}
-	p.aliveAt = now.Add(p.alive)
-	switch c.exec.state {
-	case execDone: // reached directly, or in the round before: the kept result goes up
-		p.addResult(*w.nodeResult(c, round == 0))
-	case execNone:
-		w.decide(now, c, out)
+	if c.whole() {
+		w.gotBody(now, c, out)
 	}
-	if again != nil {
-		p.fresh.results = append(p.fresh.results, othersOf(again, w.self)...)
-	}
+	w.decide(now, c, out)
+	w.mayHaveBody(c, on, out)
 	w.progress(now, c, out)
-}
-
-// reopen counts a call that was reached directly, and finished, as open again.
-func (w *Wave) reopen(c *call) bool {
-	w.openOf[c.msg.ID.Caller]++
-	return true
-}
-
-// othersOf are the results that a part had gathered from other nodes.
-func othersOf(p *part, self peer.ID) []proto.NodeResult {
-	var rest []proto.NodeResult
-	for _, list := range [][]proto.NodeResult{p.all.results, p.fresh.results} {
-		for _, r := range list {
-			if r.Node != self {
-				rest = append(rest, r)
-			}
-		}
-	}
-	return rest
 }
 
 // forward writes CALL on every link but the parent's. A child is given less
@@ -215,7 +202,6 @@ func (w *Wave) forward(now time.Time, c *call, except proto.LinkID, out *proto.O
 		m.Round = p.round
 		m.Elapsed = c.msg.Elapsed + c.msg.Remaining - remaining
 		m.Remaining, m.Stamp = left, w.clock(now)
-		m.Size = c.msg.Size
 		if p.round > 0 && int(m.Size) > w.cfg.InlineRequest {
 			m.Request.Payload = nil
 		}
@@ -235,13 +221,9 @@ func (w *Wave) receiveTook(now time.Time, on proto.LinkID, m proto.Took, out *pr
 	if s == nil || s.state != spokeAsked {
 		return // ECHO implied it
 	}
-	s.state, s.heard = spokeChild, now
-	if c.part.round == 0 {
-		s.spread = true
-	}
+	s.state, s.heard, s.spread = spokeChild, now, m.Round == 0
 	if c.question != nil {
 		c.question.receipt(proto.Receipt{Node: s.peer.ID, Parent: w.self, Round: m.Round})
-		w.progressQuestion(now, c.question, out)
 	}
 	w.progress(now, c, out)
 }

@@ -15,30 +15,37 @@ type question struct {
 	wave     bool  // it went out as a wave
 	started  time.Time
 	deadline time.Time
-	targets  peer.Map[*target]
-	open     int // targets without a verdict
+	targets  []target // in the order of their IDs; never grows
+	open     int      // targets without a verdict
 	replied  int
 	enough   int  // replies that end it; 0: all
 	relayed  bool // a CALL of the wave went to at least one link
 	spread   bool // the whole wave has said so, once
 	unsure   bool // a verdict was given that is not the target's own word
 	done     bool // CallDone is out
+	retired  bool // and its wave has ended
 	late     int
-	parents  peer.Map[peer.ID] // receipts: who gave it to whom
-	cuts     map[edge]bool     // links of the wave that are known to be broken
+	parents  map[peer.ID]peer.ID // receipts of this round: who gave it to whom; looked up only
+	cuts     map[edge]bool       // links of this round that are known to be broken; looked up only
 	adopted  []*adopted
+	extras   peer.Set  // who answered and was not asked
 	directAt time.Time // the direct phase looks then
 	statusAt time.Time // who is still silent is asked for its status then
+	endAt    time.Time // verdicts are drawn from what is known; settled: the wave is called off
+	askAt    time.Time // an ask needs a look, not before
 	asking   []*target // with an ask in flight or to be tried again
-	pulls    int
+	fetches  []*target // large replies that wait to be fetched
+	fetching int       // and that are being fetched
 	alarm    alarm
 }
 
-type edge struct{ witness, node peer.ID }
+// edge is a link of the wave, from parent to child.
+type edge struct{ parent, child peer.ID }
 
 // adopted is an orphan that reports straight to us.
 type adopted struct {
 	node          peer.ID
+	round         uint8
 	final, spread bool
 	broken        bool
 }
@@ -50,29 +57,41 @@ type target struct {
 	id        proto.CallID // under which it is asked directly
 	given     bool         // it has its verdict
 	received  bool         // a receipt was seen, by anybody
+	answered  bool         // it has said that it has an answer, too large to come by itself
+	fetching  bool         // which is being fetched
 	stage     proto.Stage
 	witnesses []proto.Testimony
-	handed    int // messages of this call for it that may have left this node
+	handed    int // asks that may have left this node
 	attempts  int
 	ask       ask
 	reason    string // why the last way failed
-	fetching  bool   // it has answered, and the reply is fetched
+}
+
+// target finds the target that is a node; nil: it was not asked.
+func (q *question) target(id peer.ID) *target {
+	i, ok := slices.BinarySearchFunc(q.targets, id, func(t target, id peer.ID) int { return t.node().Compare(id) })
+	if !ok {
+		return nil
+	}
+	return &q.targets[i]
+}
+
+func (t *target) node() peer.ID { return t.member.Entry.ID }
+
+// isGone: known to be down, or to have left.
+func (t *target) isGone() bool {
+	return t.member.Status == proto.StatusDown || t.member.Status == proto.StatusLeft
 }
 
 // asks tells whether a node is a target that still lacks its verdict.
 func (q *question) asks(id peer.ID) bool {
-	t, ok := q.targets.Get(id)
-	return ok && !t.given
+	t := q.target(id)
+	return t != nil && !t.given
 }
 
-// adoptedClosed: no orphan owes us anything more.
+// adoptedClosed: no orphan of this round owes us anything more.
 func (q *question) adoptedClosed() bool {
-	for _, a := range q.adopted {
-		if !a.final && !a.broken {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(q.adopted, func(a *adopted) bool { return a.round == q.call.part.round && !a.final && !a.broken })
 }
 
 // Start begins a call: it draws the targets from the directory, tells them, and
@@ -83,15 +102,15 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 		return
 	}
 	q := &question{ref: in.Ref, started: now, deadline: now.Add(min(in.Budget, proto.MaxBudget)), enough: in.MinReplies}
+	q.endAt = q.deadline.Add(w.cfg.Flush) // our own application has a moment for its word
 	q.alarm = alarm{index: -1, question: q}
 	roster := w.members.Roster()
 	listed := w.draw(now, q, roster, in.Select)
-	w.questions = append(w.questions, q)
+	w.questions.add(q)
 	w.byRef[in.Ref] = q
-	excluded := w.exclude(q)
 	live := 0
-	for id := range q.targets.All() {
-		if id != w.self && !slices.Contains(excluded, id) {
+	for i := range q.targets {
+		if t := &q.targets[i]; t.node() != w.self && !t.isGone() {
 			live++
 		}
 	}
@@ -101,19 +120,11 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 		started.ID = proto.CallID{Caller: w.self, Seq: w.waveSeq.next()}
 	}
 	out.Add(started)
-	for _, id := range excluded {
-		t, _ := q.targets.Get(id)
-		w.giveStatus(now, t, proto.ExecutedNo, out)
-	}
-	if q.done {
-		if q.wave {
-			w.waveSeq.close(started.ID.Seq)
-		}
-		return
-	}
-	if q.wave {
+	excluded := w.exclude(now, q, out)
+	switch {
+	case q.wave:
 		w.startWave(now, q, started.ID, in, excluded, out)
-	} else {
+	case !q.done:
 		w.startDirect(now, q, in, out)
 	}
 	w.arm(q)
@@ -123,7 +134,7 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 // fresh death is told rather than passed over, unless a newer process of its
 // name answers for it. A node named by its ID is a target whatever its status.
 func (w *Wave) draw(now time.Time, q *question, roster *proto.Roster, sel proto.Selector) []*proto.Member {
-	var listed []*proto.Member
+	listed := make([]*proto.Member, 0, len(roster.Members))
 	for _, m := range roster.Members {
 		named := sel.IDs != nil
 		fresh := m.Status == proto.StatusDown && !m.Superseded && now.Sub(m.Since) < w.cfg.DownFor
@@ -131,21 +142,26 @@ func (w *Wave) draw(now time.Time, q *question, roster *proto.Roster, sel proto.
 		case m.Entry.ID == w.self && sel.NotSelf, !sel.Match(m.Entry):
 			continue
 		case m.Status == proto.StatusAlive, m.Status == proto.StatusSuspect, fresh, named:
-			q.targets.Put(m.Entry.ID, &target{q: q, member: m, stage: proto.StageNotSent})
 			listed = append(listed, m)
 		}
 	}
-	q.open = q.targets.Len()
+	q.targets = make([]target, len(listed))
+	for i, m := range listed {
+		q.targets[i] = target{q: q, member: m, stage: proto.StageNotSent}
+	}
+	q.open = len(listed)
 	return listed
 }
 
-// exclude is who is known down or gone: nothing is sent to them, and a wave
-// names them so that they do not run it either.
-func (w *Wave) exclude(q *question) []peer.ID {
+// exclude gives those who are known to be down or gone their verdict: nothing
+// is sent to them, and a wave names them so that they do not run it either.
+// Whom it cannot name is asked like everybody.
+func (w *Wave) exclude(now time.Time, q *question, out *proto.Out) []peer.ID {
 	var ids []peer.ID
-	for id, t := range q.targets.All() {
-		if s := t.member.Status; (s == proto.StatusDown || s == proto.StatusLeft) && len(ids) < proto.MaxExcluded {
-			ids = append(ids, id)
+	for i := range q.targets {
+		if t := &q.targets[i]; t.isGone() && (!q.wave || len(ids) < proto.MaxExcluded) {
+			ids = append(ids, t.node())
+			w.giveStatus(now, t, proto.ExecutedNo, out)
 		}
 	}
 	return ids
@@ -157,16 +173,19 @@ func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.S
 		ID: id, Oldest: w.waveSeq.oldest(), From: w.members.Self().Info(), Select: in.Select, Excluded: excluded,
 		Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
 	}
-	c := w.enter(now, w.window(id, id.Seq), msg)
+	c := w.enter(now, w.window(now, id, id.Seq, 0), msg)
 	c.question, q.call = q, c
-	for node, t := range q.targets.All() {
+	star := true
+	for i := range q.targets {
+		t := &q.targets[i]
 		t.id = id
-		if node != w.self && !t.given {
+		if t.node() != w.self && !t.given {
 			t.stage = proto.StageSent
+			star = star && w.linkTo(t.node()) != nil
 		}
 	}
 	round := uint8(1)
-	if w.isStar(q) {
+	if star { // every target but ourselves is at the other end of an open link
 		round = 0
 		w.stats.Stars++
 	} else {
@@ -174,16 +193,6 @@ func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.S
 	}
 	q.statusAt = q.started.Add(q.deadline.Sub(q.started) * 4 / 5)
 	w.openRound(now, q, round, out)
-}
-
-// isStar: every target but ourselves is at the other end of an open link.
-func (w *Wave) isStar(q *question) bool {
-	for id, t := range q.targets.All() {
-		if id != w.self && !t.given && w.linkTo(id) == nil {
-			return false
-		}
-	}
-	return true
 }
 
 // openRound sends CALL on our links; the caller is the wave's root.
@@ -196,10 +205,13 @@ func (w *Wave) openRound(now time.Time, q *question, round uint8, out *proto.Out
 	w.progress(now, c, out)
 }
 
-// widen turns a star into the full wave: under the same ID, nobody runs twice.
+// widen turns a star into the full wave: under the same ID, so that nobody runs
+// twice. What was known of the star's links says nothing of the wave's.
 func (w *Wave) widen(now time.Time, q *question, out *proto.Out) {
 	w.stats.StarsWidened++
-	q.parents.Clear()
+	clear(q.parents)
+	clear(q.cuts)
+	q.directAt = time.Time{}
 	w.openRound(now, q, 1, out)
 }
 
@@ -207,22 +219,19 @@ func (w *Wave) widen(now time.Time, q *question, out *proto.Out) {
 func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *proto.Out) {
 	w.stats.Directs++
 	self := w.members.Self().Info()
-	for node, t := range q.targets.All() {
+	for i := range q.targets {
+		t := &q.targets[i]
 		if t.given {
 			continue
 		}
-		seq := w.directSeq[node]
-		if seq == nil {
-			seq = &sequence{}
-			w.directSeq[node] = seq
-		}
-		t.id = proto.CallID{Caller: w.self, Target: node, Seq: seq.next()}
+		seq := w.sequenceTo(t.node())
+		t.id = proto.CallID{Caller: w.self, Target: t.node(), Seq: seq.next()}
 		msg := proto.Call{
 			ID: t.id, Oldest: seq.oldest(), From: self, Select: in.Select,
 			Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
 		}
-		if node == w.self {
-			c := w.enter(now, w.window(t.id, t.id.Seq), msg)
+		if t.node() == w.self {
+			c := w.enter(now, w.window(now, t.id, t.id.Seq, 0), msg)
 			c.question, q.call = q, c
 			continue
 		}
@@ -234,47 +243,72 @@ func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *
 		w.decide(now, q.call, out)
 		w.progress(now, q.call, out)
 	}
-	if q.open == 0 && !q.done {
+	if q.open == 0 {
 		w.settle(now, q, out)
 	}
 }
 
 // hear takes what an echo tells the caller.
 func (w *Wave) hear(now time.Time, q *question, m proto.Echo, out *proto.Out) {
+	current := m.Round == q.call.part.round
 	for _, r := range m.Receipts {
-		if m.Round == q.call.part.round {
+		if current {
 			q.receipt(r)
-		} else if t, ok := q.targets.Get(r.Node); ok {
-			t.received = true
+		} else {
+			q.hasIt(r.Node)
 		}
 	}
+	silent, broken := false, false
 	for _, t := range m.Testimony {
-		w.hearTestimony(now, q, t)
+		q.hearTestimony(t)
+		silent = silent || t.Kind == proto.TestifySilent
+		broken = broken || t.Kind == proto.TestifyReset
 	}
-	for _, r := range m.Results {
-		w.verdictOf(now, q, r, out)
+	for i := range m.Results {
+		w.verdictOf(now, q, m.Results[i], out)
+	}
+	if q.done {
+		return
+	}
+	if silent && current && m.Round > 0 {
+		w.askUnheard(now, q, out)
+	}
+	if broken {
+		w.brokeNow(now, q)
 	}
 	w.progressQuestion(now, q, out)
 }
 
-// receipt notes that a node has the call, and from whom.
+// receipt notes that a node has the call, and from whom. An orphan that reports
+// to us has no other parent, whatever late news says.
 func (q *question) receipt(r proto.Receipt) {
-	q.parents.Put(r.Node, r.Parent)
-	if t, ok := q.targets.Get(r.Node); ok {
-		t.received = true
-		t.stage = max(t.stage, proto.StageReceived)
+	q.hasIt(r.Node)
+	if q.parents == nil {
+		q.parents = map[peer.ID]peer.ID{}
+	}
+	reports := func(a *adopted) bool { return a.node == r.Node && a.round == r.Round && !a.broken }
+	if len(q.adopted) == 0 || !slices.ContainsFunc(q.adopted, reports) {
+		q.parents[r.Node] = r.Parent
 	}
 }
 
+func (q *question) hasIt(id peer.ID) {
+	if t := q.target(id); t != nil {
+		t.received, t.stage = true, max(t.stage, proto.StageReceived)
+	}
+}
+
+// witnessesMax bounds the testimony that one verdict carries.
+const witnessesMax = 16
+
 // hearTestimony notes what a witness says of a silent neighbour.
-func (w *Wave) hearTestimony(now time.Time, q *question, t proto.Testimony) {
+func (q *question) hearTestimony(t proto.Testimony) {
 	if t.Kind == proto.TestifyReset {
 		q.cut(edge{t.Witness, t.Node})
-		w.brokeAt(now, q)
 	}
-	if target, ok := q.targets.Get(t.Node); ok && !target.given {
+	if target := q.target(t.Node); target != nil && !target.given {
 		target.received = target.received || t.Received
-		if len(target.witnesses) < 16 {
+		if len(target.witnesses) < witnessesMax {
 			target.witnesses = append(target.witnesses, t)
 		}
 	}

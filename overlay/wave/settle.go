@@ -1,18 +1,21 @@
 package wave
 
 import (
-	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
+// extrasMax bounds the answers of nodes that were not asked, per call.
+const extrasMax = 1024
+
 // verdictOf draws the verdict from a target's own word.
 func (w *Wave) verdictOf(now time.Time, q *question, r proto.NodeResult, out *proto.Out) {
-	t, ok := q.targets.Get(r.Node)
+	t := q.target(r.Node)
 	switch {
-	case !ok:
-		if !q.done && r.Result.Reason != "not_selected" {
+	case t == nil:
+		// A refusal of somebody who was not asked is no news.
+		if !q.done && r.Result.Executed != proto.ExecutedNo && q.extras.Len() < extrasMax && q.extras.Add(r.Node) {
 			out.Add(proto.CallVerdict{
 				Ref: q.ref, Node: r.Node, Verdict: r.Result.Outcome, Executed: r.Result.Executed,
 				Stage: r.Result.Stage, Elapsed: now.Sub(q.started), Reason: r.Result.Reason, Result: r.Result, Extra: true,
@@ -24,7 +27,7 @@ func (w *Wave) verdictOf(now time.Time, q *question, r proto.NodeResult, out *pr
 		w.stats.Late++
 		return
 	case int(r.Result.Size) > len(r.Result.Payload):
-		t.received, t.stage = true, proto.StageFinished
+		t.received, t.answered, t.stage = true, true, proto.StageFinished
 		w.fetch(now, t, out)
 		return
 	}
@@ -45,14 +48,14 @@ func (w *Wave) give(now time.Time, t *target, v proto.CallVerdict, out *proto.Ou
 	}
 	q := t.q
 	t.given = true
-	v.Ref, v.Node = q.ref, t.member.Entry.ID
+	v.Ref, v.Node = q.ref, t.node()
 	v.Elapsed, v.Witnesses = now.Sub(q.started), t.witnesses
 	v.Attempts = t.attempts
-	if q.wave && q.relayed {
+	if q.relayed && t.node() != w.self {
 		v.Attempts++
 	}
 	out.Add(v)
-	w.endAsk(now, t, out)
+	w.endAsk(now, t, v.Result.Outcome != 0, out)
 	if q.open--; q.open == 0 {
 		w.settle(now, q, out)
 	} else if q.enough > 0 && q.replied >= q.enough && !q.done {
@@ -60,37 +63,41 @@ func (w *Wave) give(now time.Time, t *target, v proto.CallVerdict, out *proto.Ou
 	}
 }
 
-// settle: every target has its verdict. The wave may go on for a while; only
-// where a verdict is not a target's own word, the rest is called off.
+// settle: every target has its verdict. The wave may go on for a moment; only
+// where a verdict is not a target's own word, the rest is called off at once.
 func (w *Wave) settle(now time.Time, q *question, out *proto.Out) {
 	if q.done {
 		return
 	}
 	q.done = true
+	q.endAt = earliest(q.endAt, now.Add(w.cfg.Linger))
 	out.Add(proto.CallDone{Ref: q.ref, Late: q.late})
 	delete(w.byRef, q.ref)
 	if q.unsure {
 		w.callOff(now, q, out)
 	}
 	w.retire(q, out)
+	w.arm(q)
 }
 
 // retire lets go of a call that is settled and whose wave has ended.
 func (w *Wave) retire(q *question, out *proto.Out) {
-	if !q.done || q.wave && q.call != nil && !q.call.part.closed {
+	if q.retired || !q.done || q.wave && q.call != nil && !q.call.part.closed {
 		return
 	}
 	w.set(&q.alarm, time.Time{})
-	if i := slices.Index(w.questions, q); i >= 0 {
-		w.questions = slices.Delete(w.questions, i, i+1)
-	}
+	q.retired = true
+	w.questions.leave()
 	if c := q.call; c != nil {
 		seq := &w.waveSeq
 		if !q.wave {
 			seq = w.directSeq[w.self]
 		}
 		seq.close(c.msg.ID.Seq)
-		w.raise(c.window, seq.oldest(), out)
+		w.raise(c.window, c.msg.ID, seq.oldest(), out)
+		if !c.forgotten && !c.owes() {
+			w.shut(c)
+		}
 	}
 }
 
@@ -111,8 +118,8 @@ func (w *Wave) abandon(now time.Time, q *question, why string, out *proto.Out) {
 // giveRest gives every target without a verdict the one that word says.
 func (w *Wave) giveRest(now time.Time, q *question, word func(*target) proto.CallVerdict, out *proto.Out) {
 	q.unsure, q.enough = true, 0
-	for _, id := range q.targets.Keys() {
-		if t, _ := q.targets.Get(id); !t.given {
+	for i := range q.targets {
+		if t := &q.targets[i]; !t.given {
 			w.give(now, t, word(t), out)
 		}
 	}
@@ -121,12 +128,13 @@ func (w *Wave) giveRest(now time.Time, q *question, word func(*target) proto.Cal
 // callOff sends CANCEL wherever the call may still be at work: unanswered and
 // child links, adopted orphans, asked targets (endAsk told those).
 func (w *Wave) callOff(now time.Time, q *question, out *proto.Out) {
-	if q.call == nil {
+	if q.call == nil || q.retired {
 		return
 	}
 	w.cancelCall(now, q.call, "the caller has finished", out)
 	for _, a := range q.adopted {
 		if !a.final && !a.broken {
+			a.final = true
 			out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: proto.PeerInfo{ID: a.node}, Msg: proto.Cancel{ID: q.call.msg.ID}})
 		}
 	}

@@ -3,16 +3,21 @@ package wave
 import (
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
+// hopMin is the least that a hop is taken to last, however quick the link.
+const hopMin = 2 * time.Millisecond
+
 // quietAfter is how long a child may say nothing before that is told: four of
-// its intervals and four hops.
+// its intervals and four hops. In a star every link has one round trip and
+// StarSilence.
 func (w *Wave) quietAfter(round uint8, interval, rtt time.Duration) time.Duration {
 	if round == 0 {
-		return w.cfg.StarSilence
+		return w.cfg.StarSilence + rtt
 	}
-	return 4*interval + 4*max(rtt, 2*time.Millisecond)
+	return 4*interval + 4*max(rtt, hopMin)
 }
 
 // wakePart does what is due: the star's late receipt, PART, an empty one, and
@@ -25,25 +30,25 @@ func (w *Wave) wakePart(now time.Time, c *call, out *proto.Out) {
 			p.tookAt = time.Time{}
 			out.Add(proto.Send{Link: p.parent, Msg: proto.Took{ID: c.msg.ID, Round: p.round}})
 		}
-		if due(p.flushAt) {
+		switch {
+		case due(p.flushAt), due(p.aliveAt) && !p.fresh.empty():
 			w.flush(now, c, out)
-		}
-		if due(p.aliveAt) {
+		case due(p.aliveAt):
 			p.alive = min(2*p.alive, w.cfg.AliveMax)
 			p.aliveAt = now.Add(p.alive)
 			w.report(c, false, out)
 		}
-	} else {
-		p.flushAt, p.aliveAt, p.tookAt = time.Time{}, time.Time{}, time.Time{}
 	}
 	if due(p.quietAt) {
 		w.lookForQuiet(now, c, out)
 	}
 }
 
-// lookForQuiet testifies about spokes that owe something and say nothing.
+// lookForQuiet testifies about spokes that owe something and say nothing. At
+// the caller a star becomes a wave, and in a wave whoever has given no receipt
+// is asked.
 func (w *Wave) lookForQuiet(now time.Time, c *call, out *proto.Out) {
-	p := c.part
+	p, found := c.part, false
 	p.quietAt = time.Time{}
 	for i := range p.spokes {
 		s := &p.spokes[i]
@@ -57,72 +62,80 @@ func (w *Wave) lookForQuiet(now time.Time, c *call, out *proto.Out) {
 		if l := w.link(s.link); l != nil {
 			rtt = l.rtt
 		}
-		at := s.heard.Add(w.quietAfter(p.round, s.interval, rtt))
-		if now.Before(at) {
+		if at := s.heard.Add(w.quietAfter(p.round, s.interval, rtt)); now.Before(at) {
 			p.quietAt = earliest(p.quietAt, at)
 			continue
 		}
-		s.quiet = true
-		t := proto.Testimony{
-			Witness: w.self, Node: s.peer.ID, Kind: proto.TestifySilent,
-			Received: s.state == spokeChild, Ago: now.Sub(s.heard),
-		}
+		s.quiet, found = true, true
+		t := s.testimony(now, w.self, proto.TestifySilent)
 		if c.question != nil {
-			w.spokeQuiet(now, c.question, t, out)
+			c.question.hearTestimony(t)
+		} else if s.told < testimonyMax {
+			s.told++
+			p.fresh.testimony = append(p.fresh.testimony, t)
+		}
+	}
+	switch {
+	case !found || c.question == nil || c.question.done:
+	case p.round == 0:
+		w.widen(now, c.question, out)
+	default:
+		w.askUnheard(now, c.question, out)
+	}
+}
+
+// testimonyMax bounds how often one link is told to be silent.
+const testimonyMax = 4
+
+func (s *spoke) testimony(now time.Time, witness peer.ID, kind proto.TestimonyKind) proto.Testimony {
+	return proto.Testimony{Witness: witness, Node: s.peer.ID, Kind: kind, Received: s.state == spokeChild, Ago: now.Sub(s.heard)}
+}
+
+// callLinkDown: a link of any kind is gone; what does that mean for this call?
+func (w *Wave) callLinkDown(now time.Time, c *call, id proto.LinkID, who peer.ID, out *proto.Out) {
+	c.dropLink(id)
+	if c.part != nil && !c.part.closed {
+		w.partLinkDown(now, c, id, who, out)
+	}
+	toCaller := c.pullOn == 0 && who == c.msg.ID.Caller
+	if c.pulling && (c.pullOn == id || toCaller) {
+		c.pulledAll = c.pulledAll && !toCaller
+		w.pull(c, out)
+	}
+}
+
+// partLinkDown: it may be a spoke, the parent's, or the one on which an orphan
+// reports. An orphan tells everything it knows and all that follows straight to
+// the caller; all of it again when that link breaks, too.
+func (w *Wave) partLinkDown(now time.Time, c *call, id proto.LinkID, who peer.ID, out *proto.Out) {
+	p := c.part
+	if s := p.spoke(id); s != nil && s.state != spokeResolved {
+		t := s.testimony(now, w.self, proto.TestifyReset)
+		s.state = spokeResolved
+		if c.question != nil {
+			w.spokeBroke(now, c.question, t, out)
 		} else {
 			p.fresh.testimony = append(p.fresh.testimony, t)
 		}
 	}
-}
-
-// partLinkDown: a link of this call's part is gone.
-func (w *Wave) partLinkDown(now time.Time, c *call, id proto.LinkID, out *proto.Out) {
-	p := c.part
-	if p.parent == id && id != 0 && !p.orphan {
-		w.orphaned(now, c, out)
-		return
-	}
-	s := p.spoke(id)
-	if s == nil || s.broken {
-		return
-	}
-	s.broken = true
-	if s.state == spokeResolved {
-		return
-	}
-	t := proto.Testimony{
-		Witness: w.self, Node: s.peer.ID, Kind: proto.TestifyReset,
-		Received: s.state == spokeChild, Ago: now.Sub(s.heard),
-	}
-	s.state = spokeResolved
-	if c.question != nil {
-		w.spokeBroke(now, c.question, t, out)
-	} else {
-		p.fresh.testimony = append(p.fresh.testimony, t)
+	if p.parent == id || p.orphan && who == c.msg.ID.Caller {
+		p.orphan, p.again = true, true
+		if !c.owesNothing() {
+			w.flush(now, c, out)
+		}
 	}
 	w.progress(now, c, out)
 }
 
-// orphaned: the parent's link broke before our final echo. Everything we know
-// and all that follows goes straight to the caller.
-func (w *Wave) orphaned(now time.Time, c *call, out *proto.Out) {
-	p := c.part
-	p.orphan = true
-	p.fresh = news{
-		results:   append(p.all.results, p.fresh.results...),
-		receipts:  append(p.all.receipts, p.fresh.receipts...),
-		testimony: append(p.all.testimony, p.fresh.testimony...),
-		bytes:     p.all.bytes + p.fresh.bytes,
+// adoptFailed: the caller could not be reached. The next report repeats what
+// was lost. A caller that is down as well will never ask for it.
+func (w *Wave) adoptFailed(now time.Time, m proto.Echo, out *proto.Out) {
+	c := w.calls[m.ID]
+	if c == nil || c.part == nil || c.part.closed || c.part.round != m.Round {
+		return
 	}
-	p.all = news{}
-	if c.exec.state == execBody {
-		out.Add(proto.SendTo{Owner: proto.OwnerWave, Peer: c.msg.From, Msg: proto.Pull{ID: c.msg.ID}})
+	c.part.again = true
+	if caller := w.members.Roster().Get(m.ID.Caller); caller == nil || caller.Status == proto.StatusDown || caller.Status == proto.StatusLeft {
+		w.cancelCall(now, c, "the caller is gone", out)
 	}
-	if p.resolved() && c.exec.settled() {
-		p.closed = true
-		w.report(c, true, out)
-	} else {
-		w.flush(now, c, out)
-	}
-	w.progress(now, c, out)
 }

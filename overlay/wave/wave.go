@@ -26,26 +26,31 @@ type Wave struct {
 	members Members
 	leaving bool
 
-	links []*link // overlay links that carry calls, in the order they came up
-	peers map[proto.LinkID]proto.PeerInfo
-
+	links  []*link                  // overlay links that carry calls, in the order they came up
 	clocks map[proto.LinkID]*timing // of every open connection; looked up only
 
 	calls     map[proto.CallID]*call
-	order     []*call         // all of calls, oldest first; done ones are swept
+	order     roll[*call]     // all of calls, oldest first
 	openOf    map[peer.ID]int // calls in the table that still owe something, by caller
+	openCalls int             // the same, of all callers
+	openBytes int             // of their requests
 	windows   map[windowKey]*window
-	kept      []*call // with a kept result, oldest first
+	sweptAt   time.Time   // windows were looked through for idle ones
+	amnesia   time.Time   // calls begun before it, of callers without a window, may have run here
+	kept      roll[*call] // with the payload of a kept result, oldest first
 	keptBytes int
 
-	questions []*question // open or not yet swept, oldest first
+	questions roll[*question] // settled or not, until their wave has ended, oldest first
 	byRef     map[uint64]*question
 	direct    map[proto.CallID]*target // asks under an ID of their own
 	waveSeq   sequence
 	directSeq map[peer.ID]*sequence
+	directMin uint64    // a new sequence of direct calls counts on from here
 	helping   []helping // asks made for others, oldest first
-	asks      int       // direct asks in flight
-	waiting   []*target
+	asks      int       // direct asks that have no receipt yet
+	waiting   []*target // for room among them
+	filling   bool      // room is being given out
+	undialled peer.Map[failedDial]
 
 	alarms alarms
 	stats  Stats
@@ -59,11 +64,6 @@ type Stats struct {
 	Asks, Helps, Adopts, Pulls          uint64
 	Late                                uint64 // answers after their verdict
 	Open, Kept, KeptBytes               int    // now
-}
-
-type windowKey struct {
-	caller peer.ID
-	direct bool
 }
 
 // link is one overlay link that calls may use.
@@ -99,11 +99,30 @@ func (s *sequence) oldest() uint64 {
 	return s.last + 1
 }
 
+// sequenceTo is the sequence of direct calls to a node. Idle ones are dropped
+// when there are too many; new ones count on from the highest of them, so that
+// no number comes twice.
+func (w *Wave) sequenceTo(id peer.ID) *sequence {
+	s := w.directSeq[id]
+	if s == nil {
+		if len(w.directSeq) >= w.cfg.WindowsMax {
+			for id, s := range w.directSeq { // any order: all that are idle go
+				if len(s.open) == 0 {
+					w.directMin = max(w.directMin, s.last)
+					delete(w.directSeq, id)
+				}
+			}
+		}
+		s = &sequence{last: w.directMin}
+		w.directSeq[id] = s
+	}
+	return s
+}
+
 // New makes the machine of a node that was born now.
 func New(cfg Config, self peer.ID, members Members, rng *rand.Rand, now time.Time) *Wave {
 	return &Wave{
 		cfg: cfg, self: self, born: now, rng: rng, members: members,
-		peers:     map[proto.LinkID]proto.PeerInfo{},
 		clocks:    map[proto.LinkID]*timing{},
 		calls:     map[proto.CallID]*call{},
 		openOf:    map[peer.ID]int{},
@@ -111,13 +130,16 @@ func New(cfg Config, self peer.ID, members Members, rng *rand.Rand, now time.Tim
 		byRef:     map[uint64]*question{},
 		direct:    map[proto.CallID]*target{},
 		directSeq: map[peer.ID]*sequence{},
+		order:     roll[*call]{over: func(c *call) bool { return c.forgotten }},
+		kept:      roll[*call]{over: func(c *call) bool { return !c.kept }},
+		questions: roll[*question]{over: func(q *question) bool { return q.retired }},
 	}
 }
 
 // Stats copies the counters.
 func (w *Wave) Stats() Stats {
 	s := w.stats
-	s.Open, s.Kept, s.KeptBytes = len(w.byRef), len(w.kept), w.keptBytes
+	s.Open, s.Kept, s.KeptBytes = len(w.byRef), w.kept.len(), w.keptBytes
 	return s
 }
 
@@ -126,6 +148,10 @@ func (w *Wave) clock(now time.Time) time.Duration { return now.Sub(w.born) }
 
 // NeighborUp: calls that begin from now on use this link.
 func (w *Wave) NeighborUp(_ time.Time, id proto.LinkID, who proto.PeerInfo, _ *proto.Out) {
+	if l := w.link(id); l != nil { // demoted, and back on the same connection
+		l.draining = false
+		return
+	}
 	w.links = append(w.links, &link{id: id, peer: who})
 }
 
@@ -162,29 +188,36 @@ func (w *Wave) linkTo(id peer.ID) *link {
 func (w *Wave) LinkDown(now time.Time, id proto.LinkID, who peer.ID, out *proto.Out) {
 	w.links = slices.DeleteFunc(w.links, func(l *link) bool { return l.id == id })
 	delete(w.clocks, id)
-	for _, c := range slices.Clone(w.order) {
-		c.dropAsker(id)
-		if c.part != nil && !c.part.closed {
-			w.partLinkDown(now, c, id, out)
-		}
+	for c := range w.order.all() {
+		w.callLinkDown(now, c, id, who, out)
 	}
-	for _, q := range slices.Clone(w.questions) {
-		w.questionLinkDown(now, q, id, who, out)
+	for q := range w.questions.all() {
+		w.questionLinkDown(now, q, who, out)
 	}
+	w.helpLinkDown(id, who, out)
 }
 
 // SendFailed: a message that was to go straight to a node could not; handed
-// says that bytes of it may have left. It also comes when a pooled link breaks
-// over which something was sent that may await an answer.
+// says that bytes of it may have left.
 func (w *Wave) SendFailed(now time.Time, to peer.ID, msg proto.Message, why proto.DialWhy, handed bool, out *proto.Out) {
 	switch m := msg.(type) {
 	case proto.Ask:
-		w.askFailed(now, m.Call.ID, to, why.String(), handed, out)
-	case proto.Help:
-		w.askFailed(now, m.Ask.Call.ID, m.Target.ID, "helper: "+why.String(), handed, out)
-	case proto.Adopt, proto.StatusAsk, proto.Cancel, proto.Pull:
-		// Best effort: the caller's direct phase or the budget settles it.
-	case proto.Answer, proto.StatusAnswer, proto.Helpless:
+		if !handed {
+			w.noteUndialled(now, to, why)
+		}
+		if m.Call.ID.Caller != w.self {
+			w.helpFailed(helpKey{m.Call.ID, to}, why, out)
+			return
+		}
+		w.askFailed(now, m.Call.ID, to, peer.ID{}, why.String(), handed, out)
+	case proto.Adopt:
+		w.adoptFailed(now, m.Echo, out)
+	case proto.Pull:
+		if c := w.calls[m.ID]; c != nil && c.pulling && c.pullOn == 0 {
+			w.pull(c, out)
+		}
+	case proto.StatusAsk, proto.Cancel:
+		// Best effort: the budget settles it.
 	}
 }
 
@@ -204,21 +237,21 @@ func (w *Wave) Receive(now time.Time, on proto.LinkID, from proto.PeerInfo, msg 
 	case proto.Cancel:
 		w.receiveCancel(now, m, out)
 	case proto.Pull:
-		w.receivePull(now, on, m, out)
+		w.receivePull(on, m, out)
 	case proto.CallBody:
 		w.receiveBody(now, m, out)
 	case proto.Ask:
 		w.receiveAsk(now, on, from, m, out)
 	case proto.Answer:
-		w.receiveAnswer(now, on, from, m, out)
+		w.receiveAnswer(now, from, m, out)
 	case proto.StatusAsk:
 		w.receiveStatusAsk(on, m, out)
 	case proto.StatusAnswer:
 		w.receiveStatusAnswer(now, m, out)
 	case proto.Help:
-		w.receiveHelp(now, on, m, out)
+		w.receiveHelp(now, on, from, m, out)
 	case proto.Helpless:
-		w.askFailed(now, m.ID, m.Target, "helper "+from.Name+": "+m.Why.String(), true, out)
+		w.askFailed(now, m.ID, m.Target, from.ID, "helper "+from.Name+": "+m.Why.String(), true, out)
 	default:
 		out.Add(proto.Ignored{Why: "wave_not_ours", Peer: from.ID})
 	}

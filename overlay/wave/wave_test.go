@@ -195,8 +195,8 @@ func TestRandomFaultsLeaveOneTrueVerdictEach(t *testing.T) {
 		}
 		w.run(time.Minute)
 		for i, x := range w.nodes {
-			if !x.dead && (len(x.wave.calls) > 0 || len(x.wave.questions) > 0 || x.wave.asks != 0) {
-				t.Errorf("node %d keeps %d calls, %d questions, %d asks", i, len(x.wave.calls), len(x.wave.questions), x.wave.asks)
+			if !x.dead && (len(x.wave.calls) > 0 || x.wave.questions.len() > 0 || x.wave.asks != 0) {
+				t.Errorf("node %d keeps %d calls, %d questions, %d asks", i, len(x.wave.calls), x.wave.questions.len(), x.wave.asks)
 			}
 		}
 		for what, n := range w.sent {

@@ -137,8 +137,13 @@ func (w *world) link(i, j int) proto.LinkID {
 
 func (w *world) wire(a, b *node, pool bool) proto.LinkID {
 	w.last++
-	w.wires[w.last] = &wire{a: a, b: b, pool: pool, at: map[*node]time.Time{}}
-	return w.last
+	id := w.last
+	w.wires[id] = &wire{a: a, b: b, pool: pool, at: map[*node]time.Time{}}
+	up := w.now
+	for _, x := range []*node{a, b} {
+		x.step(func(*proto.Out) { x.wave.LinkUp(up, id) })
+	}
+	return id
 }
 
 // cut breaks a link: what is in flight is lost, both ends notice within 5 ms.
@@ -322,7 +327,7 @@ func (n *node) sendTo(o proto.SendTo) {
 		if id, ok := n.pools[to.id]; !ok || w.wires[id].broken {
 			n.pools[to.id] = w.wire(n, to, true)
 		}
-		n.send(n.pools[to.id], o.Msg)
+		n.send(n.pools[to.id], n.wave.Restamp(w.now, o.Msg))
 	})
 }
 
