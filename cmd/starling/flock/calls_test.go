@@ -1,6 +1,8 @@
 package flock_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -82,7 +84,28 @@ func TestAHandlerSlowerThanTheBudgetTimesOutRunning(t *testing.T) {
 			t.Errorf("%s: executed %s, stage %s (%s), want maybe, started", v.Name, v.Executed, v.Stage, v.Reason)
 		}
 	}
-	for _, b := range w.Birds() { // the handlers were told that nobody waits any more
+	for _, b := range w.Birds() { // each handler heeded its context
+		running(w, b, 0)
+	}
+}
+
+func TestACallerThatGivesUpStopsTheHandlers(t *testing.T) {
+	w := flocktest.Started(t, flock.Options{Birds: 3, Change: withHTTP})
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.Bird(1).Client().Multicall(ctx, flock.SleepMethod, client.Text("1h"), client.Timeout(time.Minute))
+		ended <- err
+	}()
+	for _, b := range w.Birds() {
+		running(w, b, 1)
+	}
+	giveUp()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the call ended with %v", err)
+	}
+	for _, b := range w.Birds() { // long before their time is over
 		running(w, b, 0)
 	}
 }

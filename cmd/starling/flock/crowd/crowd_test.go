@@ -78,7 +78,6 @@ func TestAKilledAndAPausedSidecarOfSixtyFour(t *testing.T) {
 
 	others := w.Except(killed)
 	news := w.Listen(others...)
-	began := time.Now()
 	killed.Kill()
 	w.AwaitEvent(news, "down", killed.Name, 1500*time.Millisecond)
 	w.WantEvents(news, "down", "", 1)
@@ -87,7 +86,7 @@ func TestAKilledAndAPausedSidecarOfSixtyFour(t *testing.T) {
 	news = w.Listen(append(others, paused)...)
 	quiet := news[:len(others)]
 	paused.Pause()
-	began = time.Now()
+	began := time.Now()
 	const budget = 2 * time.Second
 	var last time.Duration
 	var verdicts []client.NodeVerdict

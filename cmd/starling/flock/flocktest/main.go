@@ -43,7 +43,7 @@ func build(then func() int) (code int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("look for the module: %w", err)
 	}
-	c := exec.Command("go", append(args, "./cmd/starling")...) //nolint:noctx,gosec // as above; the arguments are ours
+	c := exec.Command("go", append(args, "./cmd/starling")...) //nolint:noctx // as above
 	c.Dir = strings.TrimSpace(string(where))                   // where its go.mod is: another module may be testing
 	out, err := c.CombinedOutput()
 	if err != nil {
