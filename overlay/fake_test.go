@@ -106,11 +106,16 @@ func testConfig(t testing.TB, name string) Config {
 
 func newNode(t *testing.T, name string, change ...func(*Config)) *node {
 	t.Helper()
+	return newLoggedNode(t, name, slog.New(slog.DiscardHandler), change...)
+}
+
+func newLoggedNode(t *testing.T, name string, log *slog.Logger, change ...func(*Config)) *node {
+	t.Helper()
 	cfg := testConfig(t, name)
 	for _, c := range change {
 		c(&cfg)
 	}
-	o, err := New(cfg, slog.New(slog.DiscardHandler))
+	o, err := New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
 	}

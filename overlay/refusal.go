@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
@@ -116,18 +118,57 @@ func dialWhy(err error) (proto.DialWhy, peer.ID) {
 	}
 }
 
-// refusals counts refused connections, and logs the first of a reason and then
-// one in ten seconds: a flood must not become a flood of lines.
+// refusals counts refused connections, and tells which to log.
 type refusals struct {
 	count [whyEnd]atomic.Uint64
-	said  [whyEnd]atomic.Int64 // when it was logged last, Unix nanoseconds
+	said  [whyEnd]seldom
 }
-
-const refusalLogEvery = 10 * time.Second
 
 // add counts one and tells whether to log it.
 func (r *refusals) add(why refusedWhy) bool {
 	r.count[why].Add(1)
-	now, last := time.Now().UnixNano(), r.said[why].Load()
-	return (last == 0 || now-last >= int64(refusalLogEvery)) && r.said[why].CompareAndSwap(last, now)
+	return r.said[why].now()
+}
+
+// seldom lets the first line of its kind through and then one in ten seconds: a
+// flood must not become a flood of lines. Its zero value is ready.
+type seldom struct{ last atomic.Int64 } // Unix nanoseconds
+
+const seldomEvery = 10 * time.Second
+
+func (s *seldom) now() bool {
+	now, last := time.Now().UnixNano(), s.last.Load()
+	return (last == 0 || now-last >= int64(seldomEvery)) && s.last.CompareAndSwap(last, now)
+}
+
+// failedDials tells which failed dials to log.
+type failedDials struct{ foreign, contact seldom }
+
+// log says once in a while what somebody must mend: that this node and another
+// are strangers to each other, and that nobody is where discovery said. A member
+// that dies is dialled in vain as a matter of course, which is for debugging.
+func (f *failedDials) log(log *slog.Logger, d *proto.Dial, addr string, why proto.DialWhy, err error) {
+	level, msg := slog.LevelDebug, "dial failed"
+	contact := d.Expect.IsZero() && why != proto.DialSelf && why != proto.DialLocal
+	switch {
+	case foreign(why, err):
+		if f.foreign.now() {
+			level, msg = slog.LevelWarn, "a node is none of ours; have both the same security.key, cluster and version?"
+		}
+	case contact && f.contact.now():
+		level, msg = slog.LevelInfo, "a contact cannot be reached"
+	}
+	log.Log(context.Background(), level, msg, "addr", addr, "why", why.String(), "err", err)
+}
+
+// foreign tells a stranger from a connection that broke in its handshake.
+func foreign(why proto.DialWhy, err error) bool {
+	switch why {
+	case proto.DialCluster, proto.DialVersion:
+		return true
+	case proto.DialTLS:
+		return !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE)
+	default:
+		return false
+	}
 }

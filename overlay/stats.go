@@ -40,6 +40,7 @@ type meters struct {
 	acceptErrors      atomic.Uint64
 	refusals          refusals
 	dials             labels
+	dialsSaid         failedDials
 	unread            labels
 	ignored           labels
 	frames            struct{ in, out frameMeter }
