@@ -152,7 +152,7 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 func (c *Core) membersChanged(now time.Time, o proto.MembersChanged) {
 	for _, ch := range o.Changes {
 		if ch.Kind == proto.ChangeDown || ch.Kind == proto.ChangeLeft {
-			c.views.Forget(now, ch.Member.Entry.ID, &c.inner)
+			c.views.Forget(now, ch.Member.Entry.ID, max(ch.Member.Down, ch.Member.Entry.Incarnation), &c.inner)
 		}
 		c.wave.MemberChanged(now, ch, &c.inner)
 	}

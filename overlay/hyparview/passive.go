@@ -148,12 +148,15 @@ func (v *Views) farewell(to peer.ID, newcomer *proto.PeerInfo) []proto.PeerInfo 
 func (v *Views) vouched(now time.Time) []proto.PeerInfo {
 	var peers []proto.PeerInfo
 	for _, k := range v.passive.All() {
-		if now.Sub(k.heard) < time.Duration(v.cfg.Passive)*v.cfg.ShuffleEvery {
+		if now.Sub(k.heard) < v.hearsayFor() {
 			peers = append(peers, k.info)
 		}
 	}
 	return peers
 }
+
+// hearsayFor is how long a peer that was met is handed on to others.
+func (v *Views) hearsayFor() time.Duration { return time.Duration(v.cfg.Passive) * v.cfg.ShuffleEvery }
 
 // all lists both views.
 func (v *Views) all() []proto.PeerInfo {

@@ -68,7 +68,7 @@ func (w *world) mischief(s int) {
 			a.step(func(out *proto.Out) { a.Swap(w.now, b.info, out) })
 		}
 	case s < 91:
-		a.step(func(out *proto.Out) { a.Forget(w.now, b.info.ID, out) })
+		a.step(func(out *proto.Out) { a.Forget(w.now, b.info.ID, b.info.Incarnation, out) })
 	case s < 93:
 		if len(living) > 2 {
 			a.step(func(out *proto.Out) { a.Leave(w.now, out) })

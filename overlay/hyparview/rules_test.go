@@ -130,7 +130,7 @@ func TestWhoIsDownIsForgottenButNoHealthyLinkIsDropped(t *testing.T) {
 	s, _ := filled(t)
 	s.knows(person(9))
 	for _, id := range []byte{9, 1} {
-		s.do(func(out *proto.Out) { s.Forget(s.now, person(id).ID, out) })
+		s.do(func(out *proto.Out) { s.Forget(s.now, person(id).ID, person(id).Incarnation, out) })
 	}
 	if s.passive.Has(person(9).ID) || !s.active.Has(person(1).ID) {
 		t.Fatal("forgot the wrong one")
@@ -138,6 +138,24 @@ func TestWhoIsDownIsForgottenButNoHealthyLinkIsDropped(t *testing.T) {
 	s.knows(person(9))
 	if s.passive.Has(person(9).ID) {
 		t.Fatal("hearsay brought it back")
+	}
+}
+
+// The simulator's seed 46: a dead node that was in no view when it was certified
+// came back by hearsay at once, for the word of its death named no incarnation.
+func TestWhoIsDownIsNotBroughtBackByHearsayWhetherItWasKnownOrNot(t *testing.T) {
+	s, _ := filled(t)
+	s.do(func(out *proto.Out) { s.Forget(s.now, person(9).ID, person(9).Incarnation, out) })
+	s.now = s.now.Add(2 * s.cfg.CoolDownMax)
+	s.knows(person(9))
+	if s.passive.Has(person(9).ID) {
+		t.Fatal("hearsay brought the dead back")
+	}
+	back := person(9)
+	back.Incarnation++
+	s.knows(back)
+	if !s.passive.Has(back.ID) {
+		t.Fatal("who came back is not believed")
 	}
 }
 

@@ -80,19 +80,19 @@ func (v *Views) refillSoon(now time.Time) {
 	}
 }
 
-// Forget tells that a peer is certified down, or left. It leaves the passive
-// view and is not asked for a while; an open link to it stays, for a healthy
-// link is never dropped because a third node says so.
-func (v *Views) Forget(now time.Time, id peer.ID, out *proto.Out) {
+// Forget tells that a peer is certified down up to an incarnation, or left. It
+// leaves the passive view, and is not let in again by hearsay for as long as
+// that is handed on; an open link to it stays, for a healthy link is never
+// dropped because a third node says so.
+func (v *Views) Forget(now time.Time, id peer.ID, incarnation uint64, out *proto.Out) {
 	if v.active.Has(id) || id == v.self.ID {
 		return
 	}
-	var incarnation uint64
-	if k, ok := v.passive.Get(id); ok {
-		incarnation = k.info.Incarnation
-	}
 	v.passive.Delete(id)
 	v.coolDown(now, id, v.cfg.CoolDown, incarnation, true)
+	c, _ := v.cooling.Get(id)
+	c.until = now.Add(v.hearsayFor())
+	v.cooling.Put(id, c)
 	v.settle(now, out)
 }
 

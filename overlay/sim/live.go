@@ -104,7 +104,7 @@ func (w *World) deadForgotten(some []*Node) string {
 		for _, id := range append(n.core.Active(), n.core.Passive()...) {
 			if !in.Has(id) {
 				o, _ := w.checks.byID.Get(id)
-				return fmt.Sprintf("H12: %v still has %v in its views", n, o)
+				return fmt.Sprintf("H12: %v still has %v in its views; a member: %v", n, o, slices.Contains(n.core.Active(), id))
 			}
 		}
 	}
