@@ -193,23 +193,21 @@ func TestNonsenseIsRefusedAndCounted(t *testing.T) {
 			return c
 		}},
 	} {
-		t.Run(strings.ReplaceAll(c.what, " ", "_"), func(t *testing.T) {
-			before := w.Metrics(target)[c.metric]
-			conn := c.do(t)
-			_ = conn.SetReadDeadline(time.Now().Add(flocktest.Slack * 5 * time.Second))
-			if _, err := io.Copy(io.Discard, conn); err != nil && os.IsTimeout(err) {
-				t.Errorf("the connection stays open")
+		before := w.Metrics(target)[c.metric]
+		conn := c.do(t)
+		_ = conn.SetReadDeadline(time.Now().Add(flocktest.Slack * 5 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); err != nil && os.IsTimeout(err) {
+			t.Errorf("%s: the connection stays open", c.what)
+		}
+		w.Await(c.what+" is counted", 5*time.Second, func() error {
+			if got := w.Metrics(target)[c.metric]; got != before+1 {
+				return fmt.Errorf("%s: %v, want %v", c.metric, got, before+1)
 			}
-			w.Await(c.what+" is counted", 5*time.Second, func() error {
-				if got := w.Metrics(target)[c.metric]; got != before+1 {
-					return fmt.Errorf("%s: %v, want %v", c.metric, got, before+1)
-				}
-				return nil
-			})
-			for _, b := range w.Birds() {
-				w.WantVerdicts(w.Multicall(b), nil)
-			}
+			return nil
 		})
+		for _, b := range w.Birds() {
+			w.WantVerdicts(w.Multicall(b), nil)
+		}
 	}
 	if rss := w.RSS(target); rss > 60<<20 {
 		t.Errorf("it holds %d MiB", rss>>20)

@@ -2,6 +2,7 @@ package crowd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -53,10 +54,12 @@ func TestTenThousandSilentConnectionsDisturbNobody(t *testing.T) {
 	open := make([]net.Conn, 0, n)
 	for range n {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", target.Address())
-		if err != nil {
+		switch {
+		case err == nil:
+			open = append(open, c)
+		case !errors.Is(err, syscall.ECONNRESET): // which is as good: refused before we looked
 			t.Fatalf("connection %d: %v", len(open)+1, err)
 		}
-		open = append(open, c)
 	}
 	t.Logf("%d connections in %v", len(open), time.Since(began).Round(time.Millisecond))
 	refused := func() error {
