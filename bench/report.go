@@ -79,7 +79,7 @@ func (l Load) cells() []string {
 func (p *page) abcast(a *Abcast) {
 	p.add("Abcast", fmt.Sprintf("32 B to the applications of %d nodes from one sender, %d messages a round, not confirmed.", a.Nodes, a.Messages),
 		[]string{"accepted/s", "until all have all, messages/s", "delivered", "delivered twice"},
-		[]string{fmt.Sprintf("%.0f", a.AcceptedPS), fmt.Sprintf("%.0f", a.PerSecond), fmt.Sprintf("%.6g", a.Delivered), fmt.Sprint(a.Twice)})
+		[]string{fmt.Sprintf("%.0f", a.AcceptedPS), a.rate(), fmt.Sprintf("%.6g", a.Delivered), fmt.Sprint(a.Twice)})
 	if len(a.Dropped) > 0 {
 		rows := [][]string{{"counter of the sidecars", "all together"}}
 		for _, what := range slices.Sorted(maps.Keys(a.Dropped)) {
@@ -89,6 +89,14 @@ func (p *page) abcast(a *Abcast) {
 	}
 	head := []string{"confirmed by", "p50 ms", "(rounds)", "p99 ms", "calls/s", "calls", "by all", "CPU µs", "app's µs"}
 	p.add("", "Confirmed, one caller:", head, append([]string{"every node"}, a.Node.cells()...), append([]string{"every handler"}, a.Handler.cells()...))
+}
+
+// rate is of the rounds in which everything arrived; there may be none.
+func (a *Abcast) rate() string {
+	if a.PerSecond == 0 {
+		return "never"
+	}
+	return fmt.Sprintf("%.0f", a.PerSecond)
 }
 
 func (p *page) idle(i *Idle) {
