@@ -34,6 +34,40 @@ func TestTheNewerProcessOfANameSupersedesTheOlder(t *testing.T) {
 	}
 }
 
+// A pod restarts more than once; each process has an ID of its own.
+func TestTheNewestOfManyProcessesOfANameHoldsIt(t *testing.T) {
+	d, now := lone(idOf(0), nil), noon
+	for i := range 20 {
+		e := entryOf(i+1, "db", uint64(1000+i))
+		d.Delivered(now, e.ID, proto.DirectoryBody{Records: []proto.Record{{Entry: e}}}, &proto.Out{})
+		now, _ = wait(d, now, 200*time.Millisecond)
+		if got := d.Member(e.ID).Status; got != proto.StatusAlive || d.Living() != 2 {
+			t.Fatalf("process %d is %v, %d living", i+1, got, d.Living())
+		}
+	}
+}
+
+func TestAProcessIsBornHoweverManyHadItsName(t *testing.T) {
+	for earlier := range 9 {
+		w := newWorld(t, 1, 4, mesh(4), nil)
+		for i := range earlier {
+			e := entryOf(50+i, "again", uint64(w.begin.UnixMilli())+uint64(i)-100)
+			for _, n := range w.nodes {
+				w.step(n, func(out *proto.Out) {
+					n.d.Delivered(w.now, e.ID, proto.DirectoryBody{Records: []proto.Record{{Entry: e, Down: e.Incarnation}}}, out)
+				})
+			}
+		}
+		w.settle(3 * time.Second)
+		n := w.start(idOf(90), "again")
+		w.edges = append(w.edges, [2]int{0, 4})
+		w.run(2 * time.Second)
+		if n.fatal != "" || !w.everybody(n, proto.StatusAlive) {
+			t.Errorf("after %d others it ended with %q", earlier, n.fatal)
+		}
+	}
+}
+
 func TestASupersededProcessLeavesAndEnds(t *testing.T) {
 	w := newWorld(t, 1, 8, mesh(8), nil)
 	w.settle(5 * time.Second)

@@ -30,11 +30,13 @@ func (d *Directory) claimName(now time.Time, name string, birth uint64, id peer.
 	if known {
 		return
 	}
+	loser := id
+	if i == 0 && len(claims) > 0 {
+		loser = claims[0].id // before the insertion: it may move the claims in place
+	}
 	d.names[name] = slices.Insert(claims, i, c)
-	if i > 0 {
-		d.supersede(now, id, out)
-	} else if len(claims) > 0 {
-		d.supersede(now, claims[0].id, out)
+	if len(claims) > 0 {
+		d.supersede(now, loser, out)
 	}
 }
 
