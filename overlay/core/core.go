@@ -245,6 +245,7 @@ func (c *Core) learn(now time.Time) {
 	}
 	c.tree.SetSize(len(living) + 1)
 	c.views.Learn(now, living, &c.inner)
+	c.forgetDead(now)
 }
 
 // sooner is the first of the times that is set.

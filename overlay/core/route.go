@@ -26,11 +26,13 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 			return
 		}
 		c.views.Receive(now, l.id, l.peer.ID, m, out)
+		c.forgetDead(now)
 		if m, ok := m.(proto.Refuse); ok {
 			c.refused(m.Why)
 		}
 	case proto.ShuffleReply:
 		c.views.Receive(now, l.id, l.peer.ID, m, out)
+		c.forgetDead(now)
 	case proto.Gossip, proto.IHave, proto.Graft, proto.GraftMiss, proto.Prune, proto.Last:
 		if !l.active {
 			out.Add(proto.Ignored{Why: "broadcast_from_no_neighbor", Peer: l.peer.ID})
@@ -145,6 +147,17 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 		c.inner.Add(proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
 	default:
 		panic("core: a broadcast that nobody takes")
+	}
+}
+
+// forgetDead takes out of the passive view whom the directory knows to be dead.
+// A newcomer learns of them as dead: nothing changes for it when the views of
+// others still name them.
+func (c *Core) forgetDead(now time.Time) {
+	for _, id := range c.views.Passive() {
+		if m := c.dir.Member(id); m != nil && (m.Status == proto.StatusDown || m.Status == proto.StatusLeft) {
+			c.views.Forget(now, id, max(m.Down, m.Entry.Incarnation), &c.inner)
+		}
 	}
 }
 

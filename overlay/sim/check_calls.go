@@ -160,6 +160,10 @@ func (c *callChecks) done(n *Node, o proto.CallDone) {
 // own clock has it (M6). A link's delay that nobody has measured yet is allowed.
 func (c *callChecks) dispatched(n *Node, d proto.Dispatch, r *run) {
 	w := c.world
+	if r.call == nil && w.checks.hostile {
+		r.call = &Call{By: n, deadline: w.now + d.Budget}
+		return
+	}
 	if r.call == nil {
 		w.fail("M5: %v is asked to run %v, which nobody called", n, d.ID)
 		return

@@ -113,11 +113,17 @@ func (v *viewChecks) sent(n *Node, in proto.Input, o proto.Send, of *viewOf) {
 			return
 		}
 		id := of.neighbors[i].peer
-		if !slices.Contains(n.core.Passive(), id) && !slices.Contains(n.core.Active(), id) && !v.nameTaken(n, id) {
+		if !slices.Contains(n.core.Passive(), id) && !slices.Contains(n.core.Active(), id) && !v.nameTaken(n, id) && !knownDead(n, id) {
 			v.world.fail("H6: %v evicted %s and does not remember it", n, id.Short())
 		}
 	default:
 	}
+}
+
+// knownDead tells whether a node's directory says that a peer is down, or has left.
+func knownDead(n *Node, id peer.ID) bool {
+	m := n.core.Roster().Get(id)
+	return m != nil && (m.Status == proto.StatusDown || m.Status == proto.StatusLeft)
 }
 
 // nameTaken tells whether a newer process of a peer's name is known instead.

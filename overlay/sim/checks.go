@@ -9,8 +9,9 @@ import (
 // of ARCHITECTURE.md. A checker sees each input before and each output after
 // its step, and everything at each look.
 type checks struct {
-	world *World
-	byID  peer.Map[*Node]
+	world   *World
+	byID    peer.Map[*Node]
+	hostile bool // somebody here keeps no rules: what it alone asked for is not checked
 
 	views     viewChecks
 	broadcast castChecks
@@ -27,6 +28,14 @@ func (c *checks) started(n *Node) {
 	c.byID.Put(n.ID, n)
 	c.views.started(n)
 	c.directory.started(n)
+}
+
+// startedHostile makes room for a process that is not checked.
+func (c *checks) startedHostile(n *Node) {
+	c.byID.Put(n.ID, n)
+	c.views.started(n)
+	c.directory.of = append(c.directory.of, &knownTo{})
+	c.directory.truth = append(c.directory.truth, nil)
 }
 
 func (c *checks) ended(n *Node) { c.calls.ended(n) }
@@ -64,7 +73,7 @@ func (c *checks) after(n *Node, in proto.Input, out []proto.Output) {
 // look is a look at everything that stands still between two events.
 func (c *checks) look() {
 	for _, n := range c.world.Nodes {
-		if n.Living() {
+		if n.Living() && n.core != nil {
 			c.views.look(n)
 			c.directory.look(n)
 		}

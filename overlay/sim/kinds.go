@@ -146,9 +146,10 @@ var faults = []fault{
 	}},
 	{"twin", func(y *Weather) bool {
 		n := y.any()
-		if n == nil || y.world.chance(0.7) {
+		if n == nil || y.world.chance(0.7) || y.twins > y.Nodes/8 {
 			return false
 		}
+		y.twins++
 		h := y.world.addHost()
 		h.name = n.Name
 		y.world.say("a second process is called %s", n.Name)

@@ -18,7 +18,7 @@ func (w *World) Settled() string { return w.SettledAmong(w.Up()) }
 func (w *World) Up() []*Node {
 	var all []*Node
 	for _, n := range w.Nodes {
-		if n.state == up {
+		if n.state == up && n.core != nil {
 			all = append(all, n)
 		}
 	}

@@ -28,13 +28,14 @@ type host struct {
 
 // Node is one process: it has an ID of its own, and a host to run on.
 type Node struct {
-	world *World
-	host  *host
-	Index int // in World.Nodes
-	Name  string
-	ID    peer.ID
-	core  *core.Core
-	state nodeState
+	world  *World
+	host   *host
+	Index  int // in World.Nodes
+	Name   string
+	ID     peer.ID
+	core   *core.Core        // nil: it has none and is hostile
+	script func(proto.Input) // instead of a core
+	state  nodeState
 	// Tap sees every message this node sends; nil: nobody looks.
 	Tap func(proto.Message)
 
@@ -156,10 +157,10 @@ func (n *Node) Living() bool { return n.state != dead }
 
 // info is how the node names itself in a handshake.
 func (n *Node) info() proto.PeerInfo {
-	if m := n.core.Roster().Get(n.ID); m != nil {
-		return m.Entry.Info()
+	if n.core == nil {
+		return proto.PeerInfo{ID: n.ID, Name: n.Name, Addrs: []string{n.host.addr}, Incarnation: 1}
 	}
-	return proto.PeerInfo{ID: n.ID, Name: n.Name, Addrs: []string{n.host.addr}}
+	return n.core.Self().Info()
 }
 
 // drop forgets a link.
@@ -176,6 +177,8 @@ func (n *Node) drop(id proto.LinkID) {
 func (n *Node) give(in proto.Input) {
 	switch {
 	case n.state == dead:
+	case n.core == nil:
+		n.script(in)
 	case n.state == paused:
 		n.inbox = append(n.inbox, waiting{in, n.world.now})
 	case len(n.inbox) > 0 || n.freeAt > n.world.now:

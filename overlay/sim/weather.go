@@ -25,6 +25,7 @@ type Weather struct {
 	asking time.Duration // and between two calls
 	over   bool          // the faults have stopped
 	slow   int           // hosts that are slow now
+	twins  int           // processes started under a name that another has
 }
 
 // How long a world is under weather, and how long it may take to recover.
