@@ -131,17 +131,18 @@ func (w *World) Took(what string, began time.Time, bound time.Duration) time.Dur
 	return took
 }
 
-// Run runs the program as people do, with that standard input, and returns what it said and its exit code.
-func (w *World) Run(args ...string) (said string, code int) { return Run(w.t, "", args...) }
+// runMost is how long a program that should end by itself may take.
+const runMost = time.Minute
 
-// Run runs the program in a directory and returns all it said and its exit code.
-func Run(t *testing.T, dir string, args ...string) (said string, code int) {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), binary, args...)
-	c.Dir = dir
+// Run runs the program as people do and returns all it said and its exit code: -1 if it had to be killed.
+func (w *World) Run(args ...string) (said string, code int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), runMost)
+	defer cancel()
+	c := exec.CommandContext(ctx, binary, args...)
 	out, err := c.CombinedOutput()
 	if c.ProcessState == nil {
-		t.Fatalf("starling %s: %v", strings.Join(args, " "), err)
+		w.t.Fatalf("starling %s: %v", strings.Join(args, " "), err)
 	}
 	return string(out), c.ProcessState.ExitCode()
 }
