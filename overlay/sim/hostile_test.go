@@ -13,7 +13,7 @@ func besieged(seed uint64) (*World, *Hostile) {
 	cfg := Calm(seed)
 	cfg.Core.Views.LinksMax = 8
 	cfg.Core.Broadcast.WindowsMax = 16
-	cfg.Core.Broadcast.WantsMax, cfg.Core.Broadcast.CacheCount = 64, 32
+	cfg.Core.Broadcast.WantsMax, cfg.Core.Broadcast.CacheCount = 64, 8
 	cfg.Core.Broadcast.BodyMax = 64 << 10
 	cfg.Core.Directory.EntriesMax = 16
 	cfg.Core.Wave.OpenMax = 4
@@ -55,7 +55,7 @@ var siege = map[string]func(w *World, e *Hostile, v *Node){
 			e.has(1, 60_000))
 	},
 	"broadcast_wants_full": func(_ *World, e *Hostile, v *Node) {
-		e.joined(v, e.has(1, 30), e.has(31, 60), e.has(61, 90))
+		e.joined(v, e.has(1, 7), e.has(8, 14), e.has(15, 21), e.has(22, 28))
 	},
 	"broadcast_windows_full": func(_ *World, e *Hostile, v *Node) {
 		var all []proto.Message
