@@ -45,7 +45,7 @@ func (w *Wave) window(now time.Time, id proto.CallID, oldest uint64, elapsed tim
 	key := windowKey{id.Caller, !id.Target.IsZero()}
 	win := w.windows[key]
 	if win == nil {
-		if id.Caller != w.self && (!w.amnesia.Before(now.Add(-elapsed)) || !w.windowRoom(now)) {
+		if id.Caller != w.self && (!w.windowRoom(now) || !w.amnesia.Before(now.Add(-elapsed))) {
 			return nil
 		}
 		win = &window{floor: oldest}
