@@ -163,7 +163,9 @@ func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 	case in.Kind == proto.LinkOverlay || l.owner == proto.OwnerViews: // the views probe too
 		c.views.LinkUp(now, in, out)
 	case in.Kind == proto.LinkPool:
-		c.pool.up(now, in, c.wave.Restamp, out)
+		if c.pool.up(now, in, c.wave.Restamp, out) {
+			c.wave.PoolUp(in.Link, in.Peer)
+		}
 		c.dir.Measure(now, in.Link, out)
 	case in.Kind == proto.LinkProbe && l.owner == proto.OwnerDirectory:
 		c.dir.LinkUp(now, in, out)

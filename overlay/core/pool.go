@@ -56,6 +56,16 @@ func (c *Core) sendTo(now time.Time, o proto.SendTo) {
 	}
 }
 
+// keepOpen dials pooled links that are missing, without a message to send.
+func (c *Core) keepOpen(now time.Time, o proto.KeepOpen) {
+	for _, who := range o.Peers {
+		_, neighbour := c.views.Link(who.ID)
+		if !neighbour && !c.pool.entries.Has(who.ID) && len(who.Addrs) > 0 && c.pool.entries.Len() < c.pool.cfg.PoolMax {
+			c.pool.dial(now, who.ID, who.Addrs, nil, &c.inner)
+		}
+	}
+}
+
 func (c *Core) dialPooled(now time.Time, o proto.SendTo) {
 	p := &c.pool
 	addrs := o.Peer.Addrs
@@ -70,11 +80,15 @@ func (c *Core) dialPooled(now time.Time, o proto.SendTo) {
 		c.sendFailed(now, o, proto.DialLocal)
 		return
 	}
+	p.dial(now, o.Peer.ID, addrs, []proto.SendTo{o}, &c.inner)
+}
+
+func (p *pool) dial(now time.Time, who peer.ID, addrs []string, queue []proto.SendTo, out *proto.Out) {
 	p.dials++
-	e := &pooled{tag: proto.DialTag(proto.OwnerWave, p.dials), queue: []proto.SendTo{o}, used: now}
-	p.entries.Put(o.Peer.ID, e)
-	c.inner.Add(proto.Dial{
-		Tag: e.tag, Owner: proto.OwnerWave, Kind: proto.LinkPool, Addrs: addrs, Expect: o.Peer.ID, Timeout: p.cfg.DialTimeout,
+	e := &pooled{tag: proto.DialTag(proto.OwnerWave, p.dials), queue: queue, used: now}
+	p.entries.Put(who, e)
+	out.Add(proto.Dial{
+		Tag: e.tag, Owner: proto.OwnerWave, Kind: proto.LinkPool, Addrs: addrs, Expect: who, Timeout: p.cfg.DialTimeout,
 	})
 	p.arm(now)
 }
@@ -104,14 +118,15 @@ func (c *Core) poolFailed(now time.Time, in proto.DialFailed) {
 	}
 }
 
-// up: a pooled link stands, dialled by us or by the other side.
+// up: a pooled link stands, dialled by us or by the other side. It tells
+// whether it is the one to send on.
 // What waited for it goes out as of now: a call's budget has gone on meanwhile.
-func (p *pool) up(now time.Time, in proto.LinkUp, restamp func(time.Time, proto.Message) proto.Message, out *proto.Out) {
+func (p *pool) up(now time.Time, in proto.LinkUp, restamp func(time.Time, proto.Message) proto.Message, out *proto.Out) bool {
 	e, ok := p.entries.Get(in.Peer.ID)
 	switch {
 	case ok && e.link != 0, !ok && p.entries.Len() >= p.cfg.PoolMax:
 		p.addSpare(now, in.Link, out)
-		return
+		return false
 	case !ok:
 		e = &pooled{}
 		p.entries.Put(in.Peer.ID, e)
@@ -122,6 +137,7 @@ func (p *pool) up(now time.Time, in proto.LinkUp, restamp func(time.Time, proto.
 	}
 	e.queue = nil
 	p.arm(now)
+	return true
 }
 
 // addSpare keeps a link that we do not send on; the oldest goes when there

@@ -49,10 +49,12 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 	case proto.Ping, proto.SyncHashes, proto.SyncRecords:
 		c.dir.Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Call, proto.Took, proto.Seen, proto.Echo:
-		if l.kind != proto.LinkOverlay {
+		// A star may come over a pooled link; a wave keeps to the overlay's.
+		if call, ok := m.(proto.Call); l.kind == proto.LinkProbe || ok && call.Round > 0 && l.kind != proto.LinkOverlay {
 			out.Add(proto.Ignored{Why: "wave_on_other_link", Peer: l.peer.ID})
 			return
 		}
+		c.pool.touch(now, l.peer.ID, l.id)
 		c.wave.Receive(now, l.id, l.peer, m, out)
 	case proto.Adopt, proto.Cancel, proto.Pull, proto.CallBody, proto.Ask, proto.Answer,
 		proto.StatusAsk, proto.StatusAnswer, proto.Help, proto.Helpless:
@@ -81,8 +83,13 @@ func (c *Core) route(now time.Time) {
 			c.tree.Timing(o.Link, o.RTT)
 		case proto.SendTo:
 			c.sendTo(now, o)
+		case proto.KeepOpen:
+			c.keepOpen(now, o)
 		case proto.Send:
-			if c.links[o.Link] != nil {
+			if l := c.links[o.Link]; l != nil {
+				if call, ok := o.Msg.(proto.Call); ok && call.Round == 0 {
+					c.pool.touch(now, l.peer.ID, l.id)
+				}
 				c.outer = append(c.outer, o)
 			}
 		case proto.Hangup:

@@ -37,6 +37,11 @@ type SendTo struct {
 	Fresh bool // over a pooled link even if the peer is a neighbour: its link is doubted
 }
 
+// KeepOpen asks for open links to these nodes, pooled if they are no
+// neighbours, because much is going to be sent to them. Best effort: the core
+// dials those that are missing.
+type KeepOpen struct{ Peers []PeerInfo }
+
 // Owner names the machine that a directed message or a dial belongs to.
 type Owner uint8
 
@@ -231,6 +236,7 @@ type DeliverBody struct {
 
 func (Send) output()             {}
 func (SendTo) output()           {}
+func (KeepOpen) output()         {}
 func (Dial) output()             {}
 func (Hangup) output()           {}
 func (Dispatch) output()         {}

@@ -24,8 +24,12 @@ func (w *Wave) LinkUp(at time.Time, id proto.LinkID) { w.clocks[id] = &timing{up
 // is old, for clocks drift.
 func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
 	rtt = max(1, rtt)
-	if l := w.link(id); l != nil {
-		l.rtt = rtt
+	for _, list := range [][]*link{w.links, w.pooled} {
+		for _, l := range list {
+			if l.id == id {
+				l.rtt = rtt
+			}
+		}
 	}
 	t := w.clocks[id]
 	if t == nil {

@@ -22,6 +22,11 @@ type Config struct {
 	StarReceipt time.Duration
 	// StarSilence turns a star into a full wave when a neighbour gave no sign.
 	StarSilence time.Duration
+	// StarMax: up to so many members, a caller that asks everybody again and again
+	// gets pooled links to those that are no neighbours, and asks in a star. Each
+	// link costs both sides about 60 KB. 0: stars over neighbours only, which is
+	// then a star only if they are all.
+	StarMax int
 	// OrphanWait is how long a caller that knows of a broken link waits for
 	// orphans before it asks directly.
 	OrphanWait time.Duration
@@ -76,7 +81,7 @@ func Default() Config {
 		Flush: 2 * time.Millisecond, FlushBytes: 16 << 10, FlushResults: 64,
 		AliveMin: 25 * time.Millisecond, AliveMax: 250 * time.Millisecond,
 		StarReceipt: 10 * time.Millisecond, StarSilence: 50 * time.Millisecond,
-		OrphanWait:  300 * time.Millisecond,
+		StarMax: 128, OrphanWait: 300 * time.Millisecond,
 		AskPatience: 500 * time.Millisecond, AskRetry: time.Second,
 		Helpers: 3, AsksMax: 256, PullsMax: 32,
 		InlineRequest: 4 << 10, InlineReply: 8 << 10, RelayBytes: 64 << 10,

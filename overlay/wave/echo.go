@@ -20,7 +20,10 @@ func (w *Wave) receiveEcho(now time.Time, on proto.LinkID, from proto.PeerInfo, 
 	if s := c.part.spoke(on); s != nil && m.Round == c.part.round {
 		if s.quiet {
 			s.quiet = false
-			c.part.quietAt = earliest(c.part.quietAt, now.Add(w.quietAfter(m.Round, w.cfg.AliveMin, 0)))
+			c.part.quietAt = earliest(c.part.quietAt, now.Add(w.quietAfter(c.part, w.cfg.AliveMin, 0)))
+		}
+		if c.question != nil && s.state == spokeAsked { // it implies TOOK
+			c.question.receipt(proto.Receipt{Node: s.peer.ID, Parent: w.self, Round: m.Round})
 		}
 		s.heardFrom(now, m, w.cfg)
 	}

@@ -170,7 +170,7 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 	if p.round > 0 {
 		p.fresh.receipts = append(p.fresh.receipts, proto.Receipt{Node: w.self, Parent: from.ID, Round: p.round})
 		if !late {
-			w.forward(now, c, on, out)
+			w.forward(now, c, w.links, on, out)
 		}
 	}
 	if c.exec.state == execDone { // the kept result goes up
@@ -186,10 +186,10 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 
 // forward writes CALL on every link but the parent's. A child is given less
 // time than we have, so that children close before their parents.
-func (w *Wave) forward(now time.Time, c *call, except proto.LinkID, out *proto.Out) {
+func (w *Wave) forward(now time.Time, c *call, links []*link, except proto.LinkID, out *proto.Out) {
 	p := c.part
 	remaining := c.deadline.Sub(now)
-	for _, l := range w.links {
+	for _, l := range links {
 		if l.id == except || l.draining {
 			continue
 		}
@@ -208,7 +208,7 @@ func (w *Wave) forward(now time.Time, c *call, except proto.LinkID, out *proto.O
 		out.Add(proto.Send{Link: l.id, Msg: m})
 		w.stats.Relayed++
 	}
-	p.quietAt = now.Add(w.quietAfter(p.round, w.cfg.AliveMin, 0))
+	p.quietAt = now.Add(w.quietAfter(p, w.cfg.AliveMin, 0))
 }
 
 // receiveTook: the other side is our child now.

@@ -175,31 +175,31 @@ func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.S
 	}
 	c := w.enter(now, w.window(now, id, id.Seq, 0), msg)
 	c.question, q.call = q, c
-	star := true
 	for i := range q.targets {
 		t := &q.targets[i]
 		t.id = id
 		if t.node() != w.self && !t.given {
 			t.stage = proto.StageSent
-			star = star && w.linkTo(t.node()) != nil
 		}
 	}
-	round := uint8(1)
-	if star { // every target but ourselves is at the other end of an open link
-		round = 0
-		w.stats.Stars++
-	} else {
-		w.stats.Waves++
-	}
 	q.statusAt = q.started.Add(q.deadline.Sub(q.started) * 4 / 5)
-	w.openRound(now, q, round, out)
+	if links := w.starLinks(q); links != nil { // every target but ourselves is at the other end of an open link
+		w.stats.Stars++
+		w.openRound(now, q, 0, links, out)
+		return
+	}
+	w.stats.Waves++
+	if in.Select.Everybody() {
+		w.warm(now, q, out)
+	}
+	w.openRound(now, q, 1, w.links, out)
 }
 
 // openRound sends CALL on our links; the caller is the wave's root.
-func (w *Wave) openRound(now time.Time, q *question, round uint8, out *proto.Out) {
+func (w *Wave) openRound(now time.Time, q *question, round uint8, links []*link, out *proto.Out) {
 	c := q.call
 	c.part = &part{round: round}
-	w.forward(now, c, 0, out)
+	w.forward(now, c, links, 0, out)
 	q.relayed = q.relayed || len(c.part.spokes) > 0
 	w.decide(now, c, out)
 	w.progress(now, c, out)
@@ -212,7 +212,7 @@ func (w *Wave) widen(now time.Time, q *question, out *proto.Out) {
 	clear(q.parents)
 	clear(q.cuts)
 	q.directAt = time.Time{}
-	w.openRound(now, q, 1, out)
+	w.openRound(now, q, 1, w.links, out)
 }
 
 // startDirect asks each target by itself, under an ID of its own.

@@ -12,10 +12,11 @@ const hopMin = 2 * time.Millisecond
 
 // quietAfter is how long a child may say nothing before that is told: four of
 // its intervals and four hops. In a star every link has one round trip and
-// StarSilence.
-func (w *Wave) quietAfter(round uint8, interval, rtt time.Duration) time.Duration {
-	if round == 0 {
-		return w.cfg.StarSilence + rtt
+// StarSilence; and the more are asked at once, the longer the caller is busy
+// with their answers.
+func (w *Wave) quietAfter(p *part, interval, rtt time.Duration) time.Duration {
+	if p.round == 0 {
+		return w.cfg.StarSilence*time.Duration(8+len(p.spokes))/8 + rtt
 	}
 	return 4*interval + 4*max(rtt, hopMin)
 }
@@ -62,7 +63,7 @@ func (w *Wave) lookForQuiet(now time.Time, c *call, out *proto.Out) {
 		if l := w.link(s.link); l != nil {
 			rtt = l.rtt
 		}
-		if at := s.heard.Add(w.quietAfter(p.round, s.interval, rtt)); now.Before(at) {
+		if at := s.heard.Add(w.quietAfter(p, s.interval, rtt)); now.Before(at) {
 			p.quietAt = earliest(p.quietAt, at)
 			continue
 		}

@@ -27,6 +27,9 @@ type Wave struct {
 	leaving bool
 
 	links  []*link                  // overlay links that carry calls, in the order they came up
+	pooled []*link                  // open links to nodes that are no neighbours: a star may use them
+	waved  int                      // waves to everybody begun since wavedAt, which pooled links would make stars
+	waveAt time.Time                // when the first of them began
 	clocks map[proto.LinkID]*timing // of every open connection; looked up only
 
 	calls     map[proto.CallID]*call
@@ -187,6 +190,7 @@ func (w *Wave) linkTo(id peer.ID) *link {
 // resolved, with testimony, or goes another way.
 func (w *Wave) LinkDown(now time.Time, id proto.LinkID, who peer.ID, out *proto.Out) {
 	w.links = slices.DeleteFunc(w.links, func(l *link) bool { return l.id == id })
+	w.pooled = slices.DeleteFunc(w.pooled, func(l *link) bool { return l.id == id })
 	delete(w.clocks, id)
 	for c := range w.order.all() {
 		w.callLinkDown(now, c, id, who, out)

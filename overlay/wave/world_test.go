@@ -271,6 +271,12 @@ func (n *node) perform(o proto.Output) {
 		n.verdicts[o.Ref][o.Node] = o
 	case proto.CallDone:
 		n.done[o.Ref] = w.now
+	case proto.KeepOpen:
+		for _, who := range o.Peers {
+			to := w.node(who.ID)
+			w.sent["KeepOpen"]++
+			w.at(w.hop()*2, func() { w.pool(n, to) })
+		}
 	case proto.Ignored:
 		w.sent["ignored "+o.Why]++
 	case proto.CallRefused:
@@ -329,6 +335,21 @@ func (n *node) sendTo(o proto.SendTo) {
 		}
 		n.send(n.pools[to.id], n.wave.Restamp(w.now, o.Msg))
 	})
+}
+
+// pool opens a pooled link that both sides may send on, as the core does.
+func (w *world) pool(a, b *node) {
+	if _, have := a.pools[b.id]; have || a.dead || b.dead || b.paused {
+		return
+	}
+	id := w.wire(a, b, true)
+	for _, p := range [][2]*node{{a, b}, {b, a}} {
+		x, other := p[0], p[1]
+		if _, have := x.pools[other.id]; !have {
+			x.pools[other.id] = id
+			x.step(func(*proto.Out) { x.wave.PoolUp(id, other.entry.Info()) })
+		}
+	}
 }
 
 func (w *world) node(id peer.ID) *node {
