@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	"connectrpc.com/connect"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -92,7 +89,7 @@ func (s *Server) finish(messageMax int, routes []route) {
 	healthv1.RegisterHealthServer(s.grpc, check)
 	reflection.Register(s.grpc)
 	s.http = &http.Server{
-		Handler:           httpHandler(messageMax, routes),
+		Handler:           httpHandler(messageMax, bodyTime, routes),
 		ReadHeaderTimeout: sniffTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -143,54 +140,6 @@ func (s *Server) stop() {
 	if s.api != nil {
 		s.api.wg.Wait()
 	}
-}
-
-// route is one service's handler.
-type route struct {
-	path    string
-	handler http.Handler
-}
-
-// bodyMax is the largest request: base64 takes a third more than the payload,
-// and a payload a little over the limit gets an error that says so.
-func bodyMax(messageMax int) int { return 2*messageMax + 1<<20 }
-
-func handle(path string, h http.Handler) route { return route{path, h} }
-
-func options(messageMax int) []connect.HandlerOption {
-	return []connect.HandlerOption{
-		connect.WithCodec(strictJSON{"json"}), connect.WithCodec(strictJSON{"json; charset=utf-8"}),
-		connect.WithInterceptors(connectErrors{}),
-		connect.WithReadMaxBytes(bodyMax(messageMax)),
-	}
-}
-
-// httpHandler routes, and helps people who are nearly right.
-func httpHandler(messageMax int, routes []route) http.Handler {
-	refuse := connect.NewErrorWriter()
-	mux := http.NewServeMux()
-	var paths []string
-	for _, r := range routes {
-		mux.Handle(r.path, r.handler)
-		paths = append(paths, r.path)
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, fmt.Sprintf("no service at %s; POST JSON to %sMETHOD", r.URL.Path, strings.Join(paths, "METHOD or ")), http.StatusNotFound)
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// curl -d without a header: what else than JSON could it be.
-		if ct := r.Header.Get("Content-Type"); ct == "" || ct == "application/x-www-form-urlencoded" {
-			r.Header.Set("Content-Type", "application/json")
-		}
-		if r.ContentLength > int64(bodyMax(messageMax)) {
-			err := rpc.Errorf(rpc.PayloadTooLarge, "the request has %d bytes, a payload may have %d (api.message_max): send less, or a reference", r.ContentLength, messageMax)
-			// Who is still writing does not read: take what is sent, up to a point.
-			_, _ = io.CopyN(io.Discard, r.Body, int64(8*bodyMax(messageMax)))
-			_ = refuse.Write(w, r, toConnect(err)) // or whoever asked has gone
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
 }
 
 // unixCreds are no credentials: the kernel told who connected. They carry the
