@@ -213,7 +213,7 @@ func (w *Wave) leaveRoom(now time.Time, t *target, out *proto.Out) {
 	for len(w.waiting) > 0 && w.asks < w.cfg.AsksMax {
 		next := w.waiting[0]
 		w.waiting = w.waiting[1:]
-		if next.ask.state == askWaiting && !next.given {
+		if next.ask.state == askWaiting && !next.given && !next.q.ending {
 			w.ask(now, next, out)
 			w.arm(next.q)
 		}

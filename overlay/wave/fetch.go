@@ -18,7 +18,7 @@ func (w *Wave) fetch(now time.Time, t *target, out *proto.Out) {
 
 // fetchNext begins as many fetches as there is room for.
 func (w *Wave) fetchNext(now time.Time, q *question, out *proto.Out) {
-	for len(q.fetches) > 0 && q.fetching < w.cfg.PullsMax && !q.done {
+	for len(q.fetches) > 0 && q.fetching < w.cfg.PullsMax && !q.ending {
 		t := q.fetches[0]
 		q.fetches = q.fetches[1:]
 		if !t.given && !t.fetching {

@@ -22,6 +22,7 @@ type question struct {
 	relayed  bool // a CALL of the wave went to at least one link
 	spread   bool // the whole wave has said so, once
 	unsure   bool // a verdict was given that is not the target's own word
+	ending   bool // the rest gets its verdicts now: nothing new is asked
 	done     bool // CallDone is out
 	retired  bool // and its wave has ended
 	late     int

@@ -117,7 +117,7 @@ func (w *Wave) abandon(now time.Time, q *question, why string, out *proto.Out) {
 
 // giveRest gives every target without a verdict the one that word says.
 func (w *Wave) giveRest(now time.Time, q *question, word func(*target) proto.CallVerdict, out *proto.Out) {
-	q.unsure, q.enough = true, 0
+	q.ending, q.unsure, q.enough = true, true, 0
 	for i := range q.targets {
 		if t := &q.targets[i]; !t.given {
 			w.give(now, t, word(t), out)
