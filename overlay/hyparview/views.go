@@ -123,8 +123,11 @@ func (v *Views) SendFailed(now time.Time, id peer.ID, _ proto.Message, out *prot
 	v.settle(now, out)
 }
 
-// Wake does what has become due. It is harmless when nothing has.
+// Wake does what has become due, and nothing when nothing has.
 func (v *Views) Wake(now time.Time, out *proto.Out) {
+	if !due(now, v.Deadline()) {
+		return
+	}
 	for _, l := range append([]*link(nil), v.links...) {
 		v.expire(now, l, out)
 	}
