@@ -72,6 +72,9 @@ func (m *mesh) step(now time.Time, i int, do func(*proto.Out)) {
 		case proto.Send:
 			a, b := int(o.Link-1)/100, int(o.Link-1)%100
 			m.mail = append(m.mail, post{a + b - i, o.Link, m.infos[i], o.Msg})
+		case proto.SendTo:
+			to := int(o.Peer.ID[0]) - 1
+			m.mail = append(m.mail, post{to, m.linkOf(i, to), m.infos[i], o.Msg})
 		case proto.Dispatch:
 			m.step(now, i, func(out *proto.Out) {
 				m.waves[i].Result(now, o.ID, proto.Result{Outcome: proto.Replied, Executed: proto.ExecutedYes, Payload: o.Request.Payload}, out)

@@ -69,7 +69,7 @@ func TestFaultsUnderAStarOverPooledLinksLeaveOneTrueVerdictEach(t *testing.T) {
 			w.pool(w.nodes[0], w.nodes[i])
 		}
 		for range 1 + w.rng.IntN(4) {
-			w.randomFault(14)
+			w.drawFault()
 		}
 		ref := w.ask(0, everybody, nil, 2*time.Second)
 		if got := w.nodes[0].wave.Stats().Stars; got != 1 {

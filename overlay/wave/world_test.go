@@ -24,6 +24,7 @@ type world struct {
 	events events
 	seq    int
 	hop    func() time.Duration
+	cfg    Config
 	sent   map[string]int // messages by type
 	errs   []string
 }
@@ -38,16 +39,17 @@ type node struct {
 	paused  bool
 	queue   []func() // while paused
 	handler func(proto.Dispatch) (time.Duration, proto.Result)
-	runs    map[proto.CallID]int
-	began   map[proto.CallID]bool
+	runs    map[string]int // by the call's name
+	running map[proto.CallID]bool
 	pools   map[peer.ID]proto.LinkID
 	// as a caller
 	verdicts map[uint64]map[peer.ID]proto.CallVerdict
 	extras   int
 	done     map[uint64]time.Time
 	targets  map[uint64][]peer.ID
-	ids      map[uint64]proto.CallID
 	deadline map[uint64]time.Time
+	refused  map[uint64]bool
+	stalled  bool // it was paused at some time: it may end calls late
 }
 
 type wire struct {
@@ -86,34 +88,63 @@ func (e *events) Pop() any {
 	return x
 }
 
-func newWorld(t testing.TB, seed uint64, n int) *world {
+func newWorld(t testing.TB, seed uint64, n int, change ...func(*Config)) *world {
 	w := &world{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0),
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), cfg: Default(),
 		wires: map[proto.LinkID]*wire{}, sent: map[string]int{},
 	}
-	w.hop = func() time.Duration { return 200*time.Microsecond + time.Duration(w.rng.IntN(600))*time.Microsecond }
-	roster := &proto.Roster{Revision: 1}
-	for i := range n {
-		x := &node{
-			w: w, id: peer.ID{byte(i >> 8), byte(i), 1}, runs: map[proto.CallID]int{}, began: map[proto.CallID]bool{},
-			pools: map[peer.ID]proto.LinkID{}, verdicts: map[uint64]map[peer.ID]proto.CallVerdict{},
-			done: map[uint64]time.Time{}, targets: map[uint64][]peer.ID{}, ids: map[uint64]proto.CallID{}, deadline: map[uint64]time.Time{},
-		}
-		x.entry = &proto.Entry{ID: x.id, Name: fmt.Sprint("n", i), Incarnation: 1, Addrs: []string{fmt.Sprint(i)}}
-		x.handler = func(d proto.Dispatch) (time.Duration, proto.Result) {
-			return 50 * time.Microsecond, proto.Result{Outcome: proto.Replied, Executed: proto.ExecutedYes, Stage: proto.StageFinished, Payload: d.Request.Payload}
-		}
-		x.wave = New(Default(), x.id, x, rand.New(rand.NewPCG(seed, uint64(i)+2)), w.now)
-		w.nodes = append(w.nodes, x)
-		roster.Members = append(roster.Members, &proto.Member{Entry: x.entry, Status: proto.StatusAlive})
+	for _, f := range change {
+		f(&w.cfg)
 	}
-	for _, x := range w.nodes {
-		r := *roster
-		r.Self = x.id
-		x.roster = &r
+	w.hop = func() time.Duration { return 200*time.Microsecond + time.Duration(w.rng.IntN(600))*time.Microsecond }
+	for range n {
+		w.add()
 	}
 	w.now = w.now.Add(time.Hour)
 	return w
+}
+
+// add starts a process that everybody knows at once, and that knows everybody.
+func (w *world) add() *node {
+	i := len(w.nodes)
+	x := &node{
+		w: w, id: peer.ID{byte(i >> 8), byte(i), 1}, runs: map[string]int{}, running: map[proto.CallID]bool{},
+		pools: map[peer.ID]proto.LinkID{}, verdicts: map[uint64]map[peer.ID]proto.CallVerdict{},
+		done: map[uint64]time.Time{}, targets: map[uint64][]peer.ID{}, deadline: map[uint64]time.Time{}, refused: map[uint64]bool{},
+	}
+	x.entry = &proto.Entry{ID: x.id, Name: fmt.Sprint("n", i), Incarnation: 1, Addrs: []string{fmt.Sprint(i)}}
+	x.handler = func(d proto.Dispatch) (time.Duration, proto.Result) { return 50 * time.Microsecond, echoed(d) }
+	x.wave = New(w.cfg, x.id, x, rand.New(rand.NewPCG(uint64(i), 2)), w.now)
+	x.roster = &proto.Roster{Self: x.id}
+	for _, y := range w.nodes {
+		x.roster.Members = append(x.roster.Members, &proto.Member{Entry: y.entry, Status: proto.StatusAlive})
+	}
+	w.nodes = append(w.nodes, x)
+	for _, y := range w.nodes {
+		y.know(proto.ChangeUp, &proto.Member{Entry: x.entry, Status: proto.StatusAlive})
+	}
+	return x
+}
+
+// echoed is the reply of a handler that returns its payload.
+func echoed(d proto.Dispatch) proto.Result {
+	return proto.Result{Outcome: proto.Replied, Executed: proto.ExecutedYes, Stage: proto.StageFinished, Payload: d.Request.Payload}
+}
+
+// know changes what a node's directory says of a member.
+func (n *node) know(kind proto.ChangeKind, m *proto.Member) {
+	n.step(func(out *proto.Out) {
+		r := *n.roster
+		r.Members = slices.Clone(r.Members)
+		i, ok := slices.BinarySearchFunc(r.Members, m.Entry.ID, func(m *proto.Member, id peer.ID) int { return m.Entry.ID.Compare(id) })
+		if ok {
+			r.Members[i] = m
+		} else {
+			r.Members = slices.Insert(r.Members, i, m)
+		}
+		n.roster = &r
+		n.wave.MemberChanged(n.w.now, proto.MemberChange{Kind: kind, Member: m}, out)
+	})
 }
 
 func (n *node) Roster() *proto.Roster { return n.roster }
@@ -185,27 +216,33 @@ func (w *world) crash(i int) {
 func (w *world) resume(i int) {
 	n := w.nodes[i]
 	n.paused = false
+	n.stalled = true
 	for _, do := range n.queue {
 		do()
 	}
 	n.queue = nil
 }
 
-// certify tells everybody but the dead that a node is down.
-func (w *world) certify(i int) {
-	dead := w.nodes[i]
+// certify tells everybody but the node itself that it is down, or has left.
+func (w *world) certify(i int, status proto.Status) {
+	kind := proto.ChangeDown
+	if status == proto.StatusLeft {
+		kind = proto.ChangeLeft
+	}
 	for _, x := range w.nodes {
-		if x.dead || x == dead {
-			continue
+		if x != w.nodes[i] {
+			x.know(kind, &proto.Member{Entry: w.nodes[i].entry, Status: status, Since: w.now, Why: "certified"})
 		}
-		r := *x.roster
-		r.Members = slices.Clone(r.Members)
-		m := &proto.Member{Entry: dead.entry, Status: proto.StatusDown, Since: w.now, Why: "certified"}
-		r.Members[i] = m
-		x.roster = &r
-		x.step(func(out *proto.Out) {
-			x.wave.MemberChanged(w.now, proto.MemberChange{Kind: proto.ChangeDown, Member: m}, out)
-		})
+	}
+}
+
+// comeBack is what a node does that was certified down and lives.
+func (w *world) comeBack(i int) {
+	e := *w.nodes[i].entry
+	e.Incarnation++
+	w.nodes[i].entry = &e
+	for _, x := range w.nodes {
+		x.know(proto.ChangeUp, &proto.Member{Entry: &e, Status: proto.StatusAlive, Since: w.now})
 	}
 }
 
@@ -254,15 +291,19 @@ func (n *node) perform(o proto.Output) {
 	case proto.Dispatch:
 		n.dispatch(o)
 	case proto.CancelDispatch:
+		w.at(50*time.Microsecond, func() {
+			n.finish(o.ID, proto.Result{Outcome: proto.TimedOut, Executed: proto.ExecutedMaybe, Stage: proto.StageStarted})
+		})
 	case proto.CallStarted:
 		n.verdicts[o.Ref] = map[peer.ID]proto.CallVerdict{}
-		n.ids[o.Ref] = o.ID
 		for _, m := range o.Targets {
 			n.targets[o.Ref] = append(n.targets[o.Ref], m.Entry.ID)
 		}
 	case proto.CallVerdict:
 		if o.Extra {
-			n.extras++
+			if n.extras++; slices.Contains(n.targets[o.Ref], o.Node) {
+				w.fail("a target counts as extra")
+			}
 			return
 		}
 		if _, twice := n.verdicts[o.Ref][o.Node]; twice {
@@ -280,7 +321,7 @@ func (n *node) perform(o proto.Output) {
 	case proto.Ignored:
 		w.sent["ignored "+o.Why]++
 	case proto.CallRefused:
-		w.fail("refused: %s", o.Why)
+		n.refused[o.Ref] = true
 	default:
 		w.fail("unexpected output %T", o)
 	}
@@ -365,31 +406,46 @@ func (n *node) dispatch(d proto.Dispatch) {
 	if d.Budget <= 0 {
 		n.w.fail("dispatched after its budget")
 	}
-	if n.runs[d.ID]++; n.runs[d.ID] > 1 {
-		n.w.fail("%v ran twice", d.ID.Seq)
+	name := d.Request.Meta[0].Value
+	if n.runs[name]++; n.runs[name] > 1 {
+		n.w.fail("%s ran twice at %s", name, n.entry.Name)
 	}
-	after, r := n.handler(d)
-	if after < 0 {
-		return // hangs for ever
+	n.running[d.ID] = true
+	if after, r := n.handler(d); after >= 0 { // else it hangs for ever
+		n.w.at(after, func() { n.finish(d.ID, r) })
 	}
-	n.w.at(after, func() {
-		n.step(func(out *proto.Out) { n.wave.Result(n.w.now, d.ID, r, out) })
+}
+
+// finish is a handler's one answer.
+func (n *node) finish(id proto.CallID, r proto.Result) {
+	n.step(func(out *proto.Out) {
+		if n.running[id] {
+			delete(n.running, id)
+			n.wave.Result(n.w.now, id, r, out)
+		}
 	})
 }
 
 // ask starts a call at a node and returns its reference.
 func (w *world) ask(i int, sel proto.Selector, payload []byte, budget time.Duration) uint64 {
-	n := w.nodes[i]
-	ref := uint64(len(n.verdicts) + 1)
-	n.deadline[ref] = w.now.Add(budget)
-	n.step(func(out *proto.Out) {
-		n.wave.Start(w.now, proto.StartCall{
-			Ref: ref, Select: sel, Budget: budget,
-			Request: proto.Request{Mode: proto.ModeCall, Method: "m", Payload: payload},
-		}, out)
-	})
-	return ref
+	return w.askFor(i, proto.StartCall{Select: sel, Budget: budget, Request: proto.Request{Payload: payload}})
 }
+
+func (w *world) askFor(i int, in proto.StartCall) uint64 {
+	n := w.nodes[i]
+	in.Ref = uint64(len(n.deadline) + 1)
+	n.deadline[in.Ref] = w.now.Add(in.Budget)
+	in.Request.Mode, in.Request.Method = proto.ModeCall, "m"
+	in.Request.Meta = []proto.Tag{{Key: "name", Value: n.name(in.Ref)}}
+	n.step(func(out *proto.Out) {
+		n.deadline[in.Ref] = w.now.Add(in.Budget)
+		n.wave.Start(w.now, in, out)
+	})
+	return in.Ref
+}
+
+// name is what everybody calls a call of this node.
+func (n *node) name(ref uint64) string { return fmt.Sprintf("call %d of %s", ref, n.entry.Name) }
 
 // run lets time pass.
 func (w *world) run(d time.Duration) {
@@ -408,37 +464,58 @@ func (w *world) run(d time.Duration) {
 func (w *world) settled(i int, ref uint64) map[peer.ID]proto.CallVerdict {
 	w.t.Helper()
 	n := w.nodes[i]
-	if n.done[ref].IsZero() {
-		w.fail("call %d never ended", ref)
-	} else if late := n.done[ref].Sub(n.deadline[ref]); late > 5*time.Millisecond && !n.paused {
-		w.fail("call %d ended %v after its budget", ref, late)
+	switch {
+	case n.dead || n.refused[ref]:
+		return nil
+	case n.done[ref].IsZero():
+		w.fail("%s never ended", n.name(ref))
+	case n.done[ref].Sub(n.deadline[ref]) > 5*time.Millisecond && !n.stalled:
+		w.fail("%s ended %v after its budget", n.name(ref), n.done[ref].Sub(n.deadline[ref]))
 	}
 	for _, id := range n.targets[ref] {
 		v, ok := n.verdicts[ref][id]
-		if !ok {
+		ran := w.node(id).runs[n.name(ref)]
+		switch {
+		case !ok:
 			w.fail("no verdict for %v", id.Short())
-		}
-		ran := 0
-		for call, runs := range w.node(id).runs {
-			if call == n.ids[ref] || n.ids[ref].Seq == 0 && call.Caller == n.id && call.Target == id {
-				ran += runs
-			}
-		}
-		if ran > 0 && v.Executed == proto.ExecutedNo {
-			w.fail("%v ran, and the verdict %v says it did not", id.Short(), v.Verdict)
-		}
-		if ran == 0 && v.Executed == proto.ExecutedYes {
+		case ran > 0 && v.Executed == proto.ExecutedNo:
+			w.fail("%v ran, and the verdict %v says it did not: %s", id.Short(), v.Verdict, v.Reason)
+		case ran == 0 && v.Executed == proto.ExecutedYes:
 			w.fail("%v never ran, and the verdict %v says it did", id.Short(), v.Verdict)
+		case v.Verdict == proto.Replied && int(v.Result.Size) != len(v.Result.Payload):
+			w.fail("%v replied with %d of %d bytes", id.Short(), len(v.Result.Payload), v.Result.Size)
 		}
 	}
 	if len(n.verdicts[ref]) != len(n.targets[ref]) {
 		w.fail("%d verdicts for %d targets", len(n.verdicts[ref]), len(n.targets[ref]))
 	}
+	w.report()
+	return n.verdicts[ref]
+}
+
+// quiet checks that nothing of any call is left anywhere, a minute later.
+func (w *world) quiet() {
+	w.t.Helper()
+	w.run(time.Minute)
+	for i, x := range w.nodes {
+		if x.dead {
+			continue
+		}
+		for what, k := range x.wave.holds() {
+			if k != 0 {
+				w.fail("node %d still holds %d %s", i, k, what)
+			}
+		}
+	}
+	w.report()
+}
+
+func (w *world) report() {
+	w.t.Helper()
 	for _, e := range w.errs {
 		w.t.Error(e)
 	}
 	w.errs = nil
-	return n.verdicts[ref]
 }
 
 // count tells how many targets got each verdict.
