@@ -295,10 +295,11 @@ func (a *App) Reply(id uint64, r Reply) (late bool) {
 // gaveUp is what becomes of a handler's error after its time: mostly it is the news that the time is over ("context
 // canceled"), which is no answer of the application's. What the handler did until then nobody knows.
 func gaveUp(message string) proto.Result {
-	return proto.Result{
-		Outcome: proto.TimedOut, Executed: proto.ExecutedMaybe, Stage: proto.StageStarted,
-		Reason: "the handler ran until the time was over, then gave up: " + message,
+	reason := "the handler ran until the time was over, then gave up"
+	if message != "" {
+		reason += ": " + message
 	}
+	return proto.Result{Outcome: proto.TimedOut, Executed: proto.ExecutedMaybe, Stage: proto.StageStarted, Reason: reason}
 }
 
 // Consumed gives back the bytes of events that the application has consumed.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +45,9 @@ func loadConfig(file string) (config.Config, error) {
 	cfg, err := config.Load(file)
 	if config.IsProblem(err) {
 		return cfg, term.Exit{Code: term.Usage, Err: err}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return cfg, fmt.Errorf("%w; name yours by -c FILE, or write one: starling config init --cluster NAME > FILE", err)
 	}
 	if err != nil {
 		return cfg, err

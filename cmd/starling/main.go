@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		return end.Code
 	case !ran: // cobra's own word: an unknown command or flag, a missing argument
-		fmt.Fprintf(stderr, "starling: %v\nTry `%s --help`.\n", err, cmd.CommandPath())
+		fmt.Fprintf(stderr, "starling: %v\nUsage: %s\nTry `%s --help`.\n", err, cmd.UseLine(), cmd.CommandPath())
 		return term.Usage
 	default:
 		fmt.Fprintf(stderr, "starling: %v\n", err)

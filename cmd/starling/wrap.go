@@ -17,7 +17,7 @@ import (
 
 func newRun() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "run -- COMMAND [ARG...]",
+		Use:   "run [flags] -- COMMAND [ARG...]",
 		Short: "Run the sidecar and a command beside it",
 		Long: `Runs the sidecar and, once its socket is open, the command, which finds it by STARLING_SOCKET. When the command ends,
 the sidecar leaves the cluster, and the exit code is the command's. Signals go to the command first.`,
@@ -61,8 +61,17 @@ func beside(ctx context.Context, n *node, p *exec.Cmd) error {
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	if exited, ok := errors.AsType[*exec.ExitError](failed); ok {
-		return term.Exit{Code: max(exited.ExitCode(), term.Error)}
+	return commandsEnd(failed)
+}
+
+// commandsEnd makes the command's end ours; one that a signal ended has 128 and the signal's number, as shells count.
+func commandsEnd(failed error) error {
+	exited, ok := errors.AsType[*exec.ExitError](failed)
+	if !ok {
+		return failed
 	}
-	return failed
+	if by, ok := exited.Sys().(syscall.WaitStatus); ok && by.Signaled() {
+		return term.Exit{Code: 128 + int(by.Signal()), Err: fmt.Errorf("the command was ended by a signal: %v", by.Signal())}
+	}
+	return term.Exit{Code: exited.ExitCode()}
 }

@@ -80,6 +80,7 @@ func (c *Client) Call(ctx context.Context, node, method string, payload Payload,
 	}
 	if o.key != nil {
 		r.Target = &starlingv1.CallRequest_Key{Key: o.key}
+		node = "the owner of " + o.key.GetKey()
 	}
 	done, err := c.call(ctx, &starlingv1.StartCall{What: &starlingv1.StartCall_Call{Call: r}})
 	if err != nil {

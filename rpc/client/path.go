@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,7 +31,11 @@ type TriedPath struct {
 
 func (e *PathError) Error() string {
 	var b strings.Builder
-	b.WriteString("no sidecar answers; is `starling agent` running?")
+	if errors.Is(e, fs.ErrPermission) {
+		b.WriteString("no sidecar lets this user in; see api.mode and api.group, and who may enter the socket's directory")
+	} else {
+		b.WriteString("no sidecar answers; is `starling agent` running?")
+	}
 	for _, t := range e.Tried {
 		fmt.Fprintf(&b, "\n  %s (%s): %v", t.Path, t.From, cause(t.Err))
 	}

@@ -37,7 +37,7 @@ func askFlags(c *cobra.Command) asking {
 	f := c.Flags()
 	return asking{
 		socket:      socketFlag(c),
-		timeout:     f.Duration("timeout", 5*time.Second, "the whole time that may pass"),
+		timeout:     term.DurationFlag(c, "timeout", 5*time.Second, "the whole time that may pass"),
 		contentType: f.String("content-type", "", "of the payload (default: application/json if it is JSON, else text/plain)"),
 		metadata:    f.StringToString("metadata", nil, "pairs for the handlers, e.g. traceparent=…"),
 	}
@@ -172,7 +172,7 @@ func streamVerdicts(ctx context.Context, w io.Writer, format string, sidecar *cl
 			}
 			continue
 		}
-		fmt.Fprintf(w, "%-9s %-20s %-13s %-6s %s\n", shortTime(v.Elapsed), v.Name, v.Verdict, v.Executed, gist(v))
+		fmt.Fprintf(w, "%-9s %-20s %-13s %-6s %s\n", shortTime(v.Elapsed), v.Name, v.Verdict, v.Executed, term.Visible(gist(v)))
 	}
 	return verdictCode(&a)
 }

@@ -154,7 +154,7 @@ func printFindings(w io.Writer, format string, findings []finding) error {
 				continue
 			}
 			t.Row(term.Paint("no", term.Red), f.What, f.Saw)
-			t.Row("", "  > "+f.Fix, "")
+			t.Note("      > " + f.Fix)
 		}
 		t.Write(w)
 	}

@@ -53,7 +53,7 @@ func (p *eventPrinter) print(object any, format string, args ...any) bool {
 			return false
 		}
 	} else {
-		fmt.Fprintf(p.w, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
+		fmt.Fprintf(p.w, "%s  %s\n", time.Now().Format("15:04:05.000"), term.Visible(fmt.Sprintf(format, args...)))
 	}
 	p.left--
 	return p.left != 0

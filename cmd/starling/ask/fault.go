@@ -2,11 +2,14 @@ package ask
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/starlingmesh/starling/cmd/starling/term"
@@ -36,10 +39,7 @@ configuration and the operators' socket. PEER is a name, a node ID, an address, 
 			return fmt.Errorf("connect to %s: %w", path, err)
 		}
 		defer func() { _ = conn.Close() }() // nothing is buffered
-		if err := do(starlingv1.NewAdminServiceClient(conn)); err != nil {
-			return noAgent(fmt.Errorf("ask %s: %w", path, err))
-		}
-		return nil
+		return noAgent(operatorsWord(path, do(starlingv1.NewAdminServiceClient(conn))))
 	}
 	c.AddCommand(
 		newFaultKind("cut", "PEER", "Close connections to a peer and refuse new ones", starlingv1.FaultKind_FAULT_KIND_CUT, with),
@@ -48,6 +48,23 @@ configuration and the operators' socket. PEER is a name, a node ID, an address, 
 		newFaultList(with), newFaultClear(with),
 	)
 	return c
+}
+
+// operatorsWord says what the operators' socket answered, without gRPC's dressing.
+func operatorsWord(path string, err error) error {
+	s, ok := status.FromError(err)
+	switch {
+	case err == nil || !ok:
+		return err
+	case s.Code() == codes.Unavailable && strings.Contains(s.Message(), "permission denied"):
+		return term.Exit{Code: term.NoAgent, Err: fmt.Errorf("ask %s: permission denied: it is for the sidecar's own user and root", path)}
+	case s.Code() == codes.Unavailable:
+		return term.Exit{Code: term.NoAgent, Err: fmt.Errorf("ask %s: nobody answers there; is `starling agent` running?", path)}
+	case s.Code() == codes.InvalidArgument:
+		return term.Exit{Code: term.Usage, Err: errors.New(s.Message())}
+	default:
+		return errors.New(s.Message())
+	}
 }
 
 // withAdmin calls back with the operators' service.

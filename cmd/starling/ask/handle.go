@@ -13,13 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/starlingmesh/starling/cmd/starling/term"
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
 // Handle is `starling handle`.
 func Handle() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "handle METHOD -- COMMAND [ARG...]",
+		Use:   "handle METHOD [flags] -- COMMAND [ARG...]",
 		Short: "Serve a method with a command",
 		Long: `Runs the command for each call: its standard input is the payload, its standard output the answer. An exit code other
 than 0 is an error to the caller, "exit_N", with the end of standard error as its message. The command is killed when the
@@ -33,6 +34,9 @@ caller's time is over. It finds STARLING_METHOD, STARLING_CALLER and STARLING_ME
 	group := c.Flags().String("group", "", "join this group while serving")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx := c.Context()
+		if *atOnce < 1 {
+			return term.Usagef("--concurrency %d: want 1 or more", *atOnce)
+		}
 		sidecar, err := client.Dial(ctx, client.Options{Socket: *socket, Application: "starling handle " + args[0], Handlers: *atOnce})
 		if err != nil {
 			return noAgent(err)

@@ -23,7 +23,7 @@ func Ping() *cobra.Command {
 		Example: "  starling ping\n  starling ping cart-0 cart-1 --count 5",
 	}
 	socket := socketFlag(c)
-	timeout := c.Flags().Duration("timeout", 2*time.Second, "of one round")
+	timeout := term.DurationFlag(c, "timeout", 2*time.Second, "of one round")
 	count := c.Flags().Int("count", 1, "rounds")
 	every := c.Flags().Duration("every", time.Second, "time between rounds")
 	output := term.OutputFlag(c)

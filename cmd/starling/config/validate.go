@@ -149,8 +149,8 @@ func (v *validation) address(key, s string, zeroPort bool) {
 	if err != nil || (n == 0 && !zeroPort) {
 		v.add(key, "%q has no port from 1 to 65535", s)
 	}
-	if host == "" && !zeroPort {
-		v.add(key, "%q names no host", s)
+	if ip, err := netip.ParseAddr(host); !zeroPort && (host == "" || err == nil && ip.IsUnspecified()) {
+		v.add(key, "%q names no host that others could dial", s)
 	}
 }
 

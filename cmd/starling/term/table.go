@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -43,16 +44,30 @@ func (t *Table) Row(values ...any) {
 	cells := make([]Cell, 0, len(values))
 	for _, v := range values {
 		if c, ok := v.(Cell); ok {
-			cells = append(cells, c)
+			cells = append(cells, Cell{Visible(c.Text), c.Paint})
 			continue
 		}
-		cells = append(cells, Cell{Text: fmt.Sprint(v)})
+		cells = append(cells, Cell{Text: Visible(fmt.Sprint(v))})
 	}
 	t.rows = append(t.rows, cells)
 }
 
 // Len is the number of rows.
 func (t *Table) Len() int { return len(t.rows) }
+
+// Note adds a line of its own below the last, that widens no column.
+func (t *Table) Note(text string) { t.rows = append(t.rows, []Cell{{Text: Visible(text)}}) }
+
+// Visible is text that a terminal only shows: an answer from another machine must not move the cursor, change colours
+// or ring the bell.
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+}
 
 // Write prints the table.
 func (t *Table) Write(w io.Writer) {
@@ -63,6 +78,9 @@ func (t *Table) Write(w io.Writer) {
 	lines := append([][]Cell{head}, t.rows...)
 	width := make([]int, len(t.head))
 	for _, line := range lines {
+		if len(line) < len(t.head) {
+			continue // a note
+		}
 		for i, c := range line {
 			width[i] = max(width[i], utf8.RuneCountInString(c.Text))
 		}

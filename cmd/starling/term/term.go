@@ -4,10 +4,12 @@ package term
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -68,6 +70,30 @@ func IsTerminal(w io.Writer) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
+
+// DurationFlag gives a command a flag for a time above zero.
+func DurationFlag(c *cobra.Command, name string, usual time.Duration, usage string) *time.Duration {
+	d := positive(usual)
+	c.Flags().Var(&d, name, usage)
+	return (*time.Duration)(&d)
+}
+
+// positive is a duration above zero, as a flag.
+type positive time.Duration
+
+func (p *positive) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return errors.New("want a time above zero, such as 500ms or 5s")
+	}
+	*p = positive(d)
+	return nil
+}
+
+func (p *positive) String() string { return time.Duration(*p).String() }
+
+// Type is what help calls the flag's value.
+func (*positive) Type() string { return "duration" }
 
 // OutputFlag gives a command -o and checks it.
 func OutputFlag(c *cobra.Command) *string {
