@@ -232,12 +232,17 @@ func TestAGraftGetsNoMoreThanItsBudget(t *testing.T) {
 	ask := proto.Graft{Ranges: []proto.Range{{Origin: named1("a"), From: 1, To: 5}}}
 	list := o.recv(1, ask)
 	missed := sends[proto.GraftMiss](list)
-	if n := len(sends[proto.Gossip](list)); n != 3 || len(missed) != 1 || missed[0].Ranges[0] != (proto.Range{Origin: named1("a"), From: 4, To: 5}) {
-		t.Fatalf("got %d, missed %v; want 3, and 4 to 5", n, missed)
+	if n := len(sends[proto.Gossip](list)); n != 3 || len(missed) != 1 || missed[0].Ranges[0] != (proto.Range{Origin: named1("a"), From: 5, To: 5}) {
+		t.Fatalf("got %d, missed %v; want 3, and 5", n, missed)
 	}
-	o.wait(time.Second)
-	if n := len(sends[proto.Gossip](o.recv(1, ask))); n != 1 {
-		t.Fatalf("a second later %d came, want the one that was missed", n)
+	o.out = nil
+	o.wait(700 * time.Millisecond)
+	if n := len(sends[proto.Gossip](o.out)); n != 0 {
+		t.Fatalf("beyond its budget %d came", n)
+	}
+	o.wait(100 * time.Millisecond)
+	if n := len(sends[proto.Gossip](o.out)); n != 1 {
+		t.Fatalf("with its budget %d came, want the one that is owed", n)
 	}
 }
 
@@ -257,7 +262,7 @@ func TestAWideRangeIsNotWalked(t *testing.T) {
 	if o.tree.wants != cfg.WantsMax/4 {
 		t.Fatalf("one link makes us wait for %d", o.tree.wants)
 	}
-	if got := why(o.recv(1, proto.IHave{Stream: topic, Ranges: slices.Repeat([]proto.Range{{Origin: named1("x"), From: 1, To: uint64(cfg.WantsMax / 4)}}, 3)})); got != WhyTooWide {
+	if got := why(o.recv(1, proto.IHave{Stream: topic, Ranges: slices.Repeat([]proto.Range{{Origin: named1("x"), From: 1, To: uint64(cfg.WantsMax / 4)}}, 5)})); got != WhyTooWide {
 		t.Fatalf("ihave again: %q", got)
 	}
 }

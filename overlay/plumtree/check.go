@@ -13,7 +13,9 @@ func (t *Tree) Check() {
 		mustHold(n.wants >= 0 && n.wants <= t.cfg.WantsMax/4, "a link caused more waits than its quota")
 		mustHold(len(n.announce) == 0 == n.announceAt.IsZero(), "announcements without a timer, or a timer without announcements")
 		mustHold(len(n.announce) < announceMax, "announcements gathered above their bound")
-		mustHold(len(n.graft) == 0, "requests left over after a step")
+		mustHold(len(n.graft) == 0 && len(n.miss) == 0, "requests or misses left over after a step")
+		mustHold(len(n.owed) == 0 == n.owedAt.IsZero(), "something owed without a timer, or a timer for nothing")
+		mustHold(len(n.owed) <= t.cfg.WantsMax/4, "more owed to a link than its bound")
 		for _, other := range t.neighbors[:i] {
 			mustHold(other.link != n.link, "a link twice in the active view")
 		}
@@ -26,28 +28,37 @@ func (t *Tree) Check() {
 	mustHold(t.wants >= 0 && t.wants <= t.cfg.WantsMax, "more broadcasts waited for than their bound")
 	mustHold(t.waiting >= 0 && t.waiting <= t.cfg.OrderTotal, "more bytes held back than their bound")
 	if len(t.due) > 0 {
-		t.checkWindow(t.due[0])
+		t.checkStart(t.due[0], checkMost)
 	}
 }
 
+// checkMost is how much of a window is looked at after every step: one that a
+// burst has filled would cost more to look at than to work on.
+const checkMost = 64
+
 // checkWindow looks at one window as a whole.
-func (t *Tree) checkWindow(w *window) {
+func (t *Tree) checkWindow(w *window) { t.checkStart(w, max(len(w.ahead), len(w.wants))) }
+
+// checkStart looks at what comes first in a window.
+func (t *Tree) checkStart(w *window, most int) {
 	mustHold(w.origin != t.self && w.stream < proto.Streams, "a window of our own, or of no stream")
 	mustHold(len(w.ahead) <= t.cfg.OrderCount, "more held back than its bound")
 	mustHold(w.bytes <= t.cfg.OrderBytes || len(w.ahead) == 1, "more bytes held back in a window than its bound")
 	bytes, below := 0, w.base
-	for i := range w.ahead {
+	for i := range w.ahead[:min(most, len(w.ahead))] {
 		a := &w.ahead[i]
 		mustHold(a.seq > below, "held back twice, or below the window")
-		mustHold(i > 0 || a.seq > w.base+1 || !w.openUntil.IsZero(), "held back for nothing")
+		mustHold(i > 0 || a.seq > w.base+1 || !w.openSince.IsZero(), "held back for nothing")
+		mustHold(i == 0 || !a.since.Before(w.ahead[i-1].since), "a later number waits for longer than an earlier one")
 		below, bytes = a.seq, bytes+a.size
 	}
-	mustHold(bytes == w.bytes, "bytes held back are counted wrongly")
+	mustHold(bytes == w.bytes || len(w.ahead) > most, "bytes held back are counted wrongly")
 	below = w.base
-	for i := range w.wants {
+	for i := range w.wants[:min(most, len(w.wants))] {
 		v := &w.wants[i]
 		mustHold(v.seq > below, "two timers for one missing broadcast, or one for what is not missing")
 		mustHold(!v.at.IsZero() && !v.at.Before(w.wantsAt), "a missing broadcast without its timer")
+		mustHold(len(v.sources) <= sourcesMax && len(v.owed) <= sourcesMax && v.turn <= len(v.sources), "more sources or askers of one broadcast than their bound")
 		mustHold(!w.done(v.seq), "waiting for what is here")
 		below = v.seq
 	}

@@ -27,9 +27,9 @@ type Config struct {
 	// GraftAfterMax bounds T1 on slow links, and so the wait for order.
 	GraftAfterMax time.Duration
 	// GraftBytes is how many bytes of grafted broadcasts one peer gets from us
-	// a second, GraftBurst how many at once. Beyond, a graft is answered with
-	// a miss, so that the asker turns to another. Too little: a healed
-	// partition reports gaps. Too much: one graft fills the link's queue.
+	// a second, GraftBurst how many at once. What is beyond goes out when its
+	// turn comes. Too little: a healed partition reports gaps. Too much: one
+	// graft fills the link's queue.
 	GraftBytes, GraftBurst int
 
 	// SwapOne and SwapMany are by how many hops an announcement must beat the
@@ -46,8 +46,9 @@ type Config struct {
 	RecentFor time.Duration
 
 	// CacheFor, CacheBytes and CacheCount bound what can be repeated to a peer
-	// that missed it. Too little: a peer behind a broken link loses
-	// broadcasts. CacheBytes must hold at least one body of BodyMax.
+	// that missed it. Too little: a peer behind a broken link, or that is slower
+	// than all origins together for longer than that lasts, loses broadcasts.
+	// CacheBytes must hold at least one body of BodyMax.
 	CacheFor   time.Duration
 	CacheBytes int
 	CacheCount int
@@ -63,17 +64,22 @@ type Config struct {
 	// then be delivered again: keep it above the origins of a day.
 	MarksMax int
 	// JumpMax is how far ahead of what is known a sequence may be while the
-	// window lives. Less than an honest origin's PublishRate fills: its
-	// broadcasts are refused after a partition. More: one false message makes
-	// a longer gap.
+	// window lives. Less than an honest origin fills at its PublishRate within
+	// WindowFor: its broadcasts are refused after a partition. More: one false
+	// message makes a longer gap; it costs no memory, for no more than a few
+	// thousand of what it seems to leave out is asked for.
 	JumpMax uint64
 
 	// OrderCount and OrderBytes bound what one window holds back until what is
 	// missing before it has come; a single body may be larger. OrderTotal
-	// bounds all windows together, in bytes. At a bound the gap is told early.
+	// bounds all windows together, in bytes. At a bound the gap is told early:
+	// too little for what an origin says while a hole is mended, and a burst
+	// among busy nodes loses broadcasts that only were late.
 	OrderCount, OrderBytes, OrderTotal int
-	// LostAfter is how long a hole stays open that holds nothing back: one
-	// that only an origin's LAST shows, and any in the directory's stream.
+	// LostAfter is how long a hole stays open while somebody may still fill it,
+	// and one that holds nothing back in any case. Too short: what a starved
+	// node passes on late is lost. Too long: a broadcast that is lost for good
+	// holds up those behind it.
 	LostAfter time.Duration
 	// WantsMax bounds the missing broadcasts that are being waited for; one
 	// link may cause a quarter of them.
@@ -91,8 +97,10 @@ type Config struct {
 	// BodyMax bounds a broadcast's body, in bytes.
 	BodyMax int
 	// PublishRate (a second), PublishBurst, PublishBytes (a second) and
-	// PublishBytesBurst bound what this node's applications may broadcast. The
-	// directory's stream is free of it.
+	// PublishBytesBurst bound what this node's applications may broadcast; what
+	// is beyond is refused. Less than the local API lets pass: it is refused
+	// here instead, with words that name no setting. More: one application fills
+	// every node's tables. The directory's stream is free of it.
 	PublishRate, PublishBurst       int
 	PublishBytes, PublishBytesBurst int
 }
@@ -112,21 +120,21 @@ func Default() Config {
 		RecentFor:         time.Second,
 		CacheFor:          30 * time.Second,
 		CacheBytes:        16 << 20,
-		CacheCount:        8192,
+		CacheCount:        32_768,
 		WindowFor:         60 * time.Second,
 		WindowsMax:        65_536,
 		MarksMax:          65_536,
-		JumpMax:           65_536,
-		OrderCount:        1024,
-		OrderBytes:        64 << 10,
+		JumpMax:           2 << 20,
+		OrderCount:        16_384,
+		OrderBytes:        4 << 20,
 		OrderTotal:        16 << 20,
 		LostAfter:         5 * time.Second,
-		WantsMax:          16_384,
+		WantsMax:          65_536,
 		LastAfter:         []time.Duration{time.Second, 5 * time.Second},
 		SettleFor:         time.Second,
 		BodyMax:           proto.MaxPayload + 64<<10,
-		PublishRate:       1000,
-		PublishBurst:      2000,
+		PublishRate:       20_000,
+		PublishBurst:      40_000,
 		PublishBytes:      8 << 20,
 		PublishBytesBurst: 16 << 20,
 	}

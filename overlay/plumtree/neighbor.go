@@ -21,8 +21,12 @@ type neighbor struct {
 	announce   []named // gathered for the next IHave
 	announceAt time.Time
 	graft      []named // gathered within one step for the next Graft
+	miss       []named // and for the next GraftMiss
 
-	wants    int       // missing broadcasts that its messages made us wait for
+	owed   []named   // it asked for them, and its budget did not cover them yet
+	owedAt time.Time // when to go on
+
+	wants    int       // missing broadcasts that its messages made us wait for; its own quota
 	answered time.Time // when it last gave us what we asked for
 
 	served bucket // bytes of grafted broadcasts it may still get
@@ -65,6 +69,12 @@ func (b *bucket) has(now time.Time, rate, burst int) float64 {
 
 func (b *bucket) take(n int) { b.used += float64(n) }
 
+// until is when there is something left again, as far as has knows.
+func (b *bucket) until(now time.Time, rate, burst int) time.Time {
+	short := max(0, b.used-float64(burst)) + 1
+	return now.Add(max(time.Millisecond, time.Duration(short/float64(rate)*float64(time.Second))))
+}
+
 // NeighborUp tells that a link's other end is in the active view now. What was
 // said lately is announced over it at once: without that, two links that flap
 // lose broadcasts for good. The link must not be up already.
@@ -98,9 +108,7 @@ func (t *Tree) NeighborDown(now time.Time, link proto.LinkID, out *proto.Out) {
 	t.cache.forget(link)
 	for _, w := range slices.Clone(t.due) {
 		for i := range w.wants {
-			if w.wants[i].asked == link {
-				t.askNext(now, w, &w.wants[i])
-			}
+			t.lostSource(now, w, &w.wants[i], link)
 		}
 		if len(w.wants) > 0 {
 			t.reschedule(w)
@@ -188,9 +196,13 @@ func (n *neighbor) sendAnnounce(c *cache, out *proto.Out) {
 	n.announce = n.announce[:0]
 }
 
-// sendGrafts sends what this step found to be asked for.
+// sendGrafts sends what this step found to be asked for, and to be missing.
 func (t *Tree) sendGrafts(out *proto.Out) {
 	for _, n := range t.neighbors {
+		ranges(n.miss, func(stream uint8, list []proto.Range) {
+			out.Add(proto.Send{Link: n.link, Msg: proto.GraftMiss{Stream: stream, Ranges: list}})
+		})
+		n.miss = n.miss[:0]
 		ranges(n.graft, func(stream uint8, list []proto.Range) {
 			out.Add(proto.Send{Link: n.link, Msg: proto.Graft{Stream: stream, Ranges: list}})
 		})

@@ -1,6 +1,7 @@
 package plumtree
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -38,8 +39,8 @@ func (t *Tree) gossip(now time.Time, link proto.LinkID, n *neighbor, m proto.Gos
 	}
 	w.lastAt = now
 	e := &cached{id: id, body: m.Body, size: size, hops: m.Round, at: now, parent: link, best: m.Round, has: []proto.LinkID{link}}
-	t.arrived(now, w, e)
 	t.cache.add(e, &t.cfg)
+	t.arrived(now, w, e)
 	t.heard(now, id)
 	t.forward(now, e, out)
 	t.take(now, w, e, out)
@@ -58,34 +59,55 @@ func (t *Tree) arrived(now time.Time, w *window, e *cached) {
 	for _, link := range v.sources {
 		e.nowHas(link)
 	}
-	if n := t.neighbor(v.asked); n != nil && n.link == e.parent {
+	if n := t.neighbor(e.parent); n != nil && slices.Contains(v.sources[:v.turn], n.link) {
 		n.answered = now
 	}
 	t.unwant(w, i)
 }
 
 // missBelow notes what precedes a broadcast that came over n and is not here.
-// Who has one of them has likely those before, so this is an announcement too.
+// Who has one of them has likely those before, so this is an announcement too;
+// each link makes it once for a number. Where a sequence began for us is not
+// known at first: what others still keep of it was said in our time.
 func (t *Tree) missBelow(now time.Time, w *window, n *neighbor, seq uint64) {
-	from := w.base + 1
-	if !w.openUntil.IsZero() {
-		from = w.first
-	}
-	if n == nil || from >= seq {
+	if n == nil || w.base+1 >= seq {
 		return
 	}
-	from = max(from, seq-min(seq, missMax))
+	said := w.saidBy(n.link)
+	s := max(w.base+1, said.below, seq-min(seq, missMax))
 	at := now.Add(n.patience(&t.cfg))
-	for s := from; s < seq; s++ {
-		if !w.done(s) && !t.wanted(now, w, s, n, at) {
-			return
+	for i, _ := w.findAhead(s); s < seq; s++ {
+		if i < len(w.ahead) && w.ahead[i].seq == s {
+			i++
+		} else if !t.wanted(now, w, s, n, at) {
+			break
 		}
 	}
+	said.below = max(said.below, s)
 }
 
 // missMax is how many numbers below one that came are taken for missing. Who
 // missed more than that has links come up, and hears of them as a range.
-const missMax = 1024
+const missMax = 4096
+
+// said is below which number a link was taken for an announcer.
+type said struct {
+	link  proto.LinkID
+	below uint64
+}
+
+// saidBy finds what a link was taken for, of the last sourcesMax.
+func (w *window) saidBy(link proto.LinkID) *said {
+	i := slices.IndexFunc(w.said, func(s said) bool { return s.link == link })
+	if i < 0 {
+		if len(w.said) == sourcesMax {
+			w.said = slices.Delete(w.said, 0, 1)
+		}
+		w.said = append(w.said, said{link: link})
+		i = len(w.said) - 1
+	}
+	return &w.said[i]
+}
 
 // duplicate handles a copy of what we have: one of two eager links is too many.
 // Only of a recent broadcast, whose parent still pushes to us; else two
@@ -205,14 +227,14 @@ func (t *Tree) othersHave(now time.Time, n *neighbor, stream uint8, r proto.Rang
 // the cache: announcements of one moment are few.
 const announcedMax = 64
 
-// grafted answers a request: what the cache has goes out, what it has not, or
-// the asker's budget does not cover, is told as missed so that it asks another.
+// grafted answers a request: what the cache has goes out, as fast as the
+// asker's budget allows; what we wait for ourselves goes out when it comes;
+// of the rest it is told that it must ask another.
 func (t *Tree) grafted(now time.Time, n *neighbor, m proto.Graft, out *proto.Out) (why string) {
 	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
 		return WhyMalformed
 	}
 	n.setEager(m.Stream)
-	budget := n.served.has(now, t.cfg.GraftBytes, t.cfg.GraftBurst)
 	left := t.cfg.CacheCount
 	var missed []proto.Range
 	for _, r := range m.Ranges {
@@ -224,23 +246,46 @@ func (t *Tree) grafted(now time.Time, n *neighbor, m proto.Graft, out *proto.Out
 				missed = append(missed, proto.Range{Origin: r.Origin, From: s, To: r.To})
 				break
 			}
-			e := t.cache.get(proto.MsgID{Origin: r.Origin, Stream: m.Stream, Seq: s})
+			id := proto.MsgID{Origin: r.Origin, Stream: m.Stream, Seq: s}
+			e := t.cache.get(id)
 			switch {
-			case e == nil || budget <= 0:
+			case e == nil && t.owe(now, n, id), e != nil && e.hasIt(n.link): // it is, or will be, on its way there
+			case e == nil || len(n.owed) >= t.cfg.WantsMax/4: // more than it can be waiting for
 				missed = miss(missed, r.Origin, s)
-			case !e.hasIt(n.link): // else it is on its way there
-				t.push(n, e, out)
-				n.served.take(e.size)
-				budget -= float64(e.size)
+			default:
+				n.owed = append(n.owed, named{id: id})
 			}
 		}
 	}
+	t.serve(now, n, out)
 	for len(missed) > 0 {
 		k := min(len(missed), proto.MaxRanges)
 		out.Add(proto.Send{Link: n.link, Msg: proto.GraftMiss{Stream: m.Stream, Ranges: missed[:k:k]}})
 		missed = missed[k:]
 	}
 	return ""
+}
+
+// serve gives a link what it asked for, within its budget.
+func (t *Tree) serve(now time.Time, n *neighbor, out *proto.Out) {
+	budget := n.served.has(now, t.cfg.GraftBytes, t.cfg.GraftBurst)
+	for len(n.owed) > 0 && budget > 0 {
+		switch e := t.cache.get(n.owed[0].id); {
+		case e == nil: // dropped since
+			n.miss = append(n.miss, n.owed[0])
+		case !e.hasIt(n.link):
+			t.push(n, e, out)
+			n.served.take(e.size)
+			budget -= float64(e.size)
+		}
+		n.owed = n.owed[1:]
+	}
+	n.owedAt = time.Time{}
+	if len(n.owed) > 0 {
+		n.owedAt = n.served.until(now, t.cfg.GraftBytes, t.cfg.GraftBurst)
+	} else {
+		n.owed = nil
+	}
 }
 
 // miss adds one number to what is missed.
@@ -264,9 +309,7 @@ func (t *Tree) graftMissed(now time.Time, n *neighbor, m proto.GraftMiss) (why s
 		}
 		i, _ := w.findWant(r.From)
 		for ; i < len(w.wants) && w.wants[i].seq <= r.To; i++ {
-			if w.wants[i].asked == n.link {
-				t.askNext(now, w, &w.wants[i])
-			}
+			t.lostSource(now, w, &w.wants[i], n.link)
 		}
 		t.reschedule(w)
 	}

@@ -62,3 +62,11 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// sooner is the earlier of two times, both set.
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -13,6 +13,9 @@
 //     and gaps can be told.
 //   - A link that comes up is told what was said lately, or two that flap lose
 //     broadcasts for good.
+//   - Late is not lost: who was asked for a broadcast and waits for it itself
+//     keeps the asker waiting, and order waits as long as anybody owes what is
+//     missing, 5 s at most.
 //   - Once two nodes send, the eager links of a stream are not a tree. Nothing
 //     here relies on it: the announcements alone deliver everything.
 package plumtree
@@ -187,6 +190,9 @@ func (t *Tree) Wake(now time.Time, out *proto.Out) {
 		if due(now, n.announceAt) {
 			n.sendAnnounce(&t.cache, out)
 		}
+		if due(now, n.owedAt) {
+			t.serve(now, n, out)
+		}
 	}
 	for len(t.due) > 0 && !now.Before(t.due[0].next) {
 		t.wake(now, t.due[0], out)
@@ -200,7 +206,7 @@ func (t *Tree) Wake(now time.Time, out *proto.Out) {
 func (t *Tree) Deadline() time.Time {
 	var next time.Time
 	for _, n := range t.neighbors {
-		next = earlier(next, n.announceAt)
+		next = earlier(earlier(next, n.announceAt), n.owedAt)
 	}
 	if len(t.due) > 0 {
 		next = earlier(next, t.due[0].next)

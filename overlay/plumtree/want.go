@@ -9,15 +9,20 @@ import (
 )
 
 // want is a broadcast that was announced and has not come: one per number and
-// window, with one timer (P6).
+// window, with one timer (P6). As long as it lives there is a chance that the
+// broadcast comes, and what waits for order waits for it.
 type want struct {
-	seq     uint64
-	at      time.Time      // when the next source is asked, or the want is dropped
-	asked   proto.LinkID   // who owes it now; 0: nobody
-	tried   bool           // somebody was asked, or could have been
-	sources []proto.LinkID // who announced it, at most sourcesMax
-	turn    int            // which of them is asked next
+	seq   uint64
+	at    time.Time    // when the next source is asked, or the want is dropped
+	ends  time.Time    // when it is dropped at the latest
+	asked proto.LinkID // who was asked last, and may still answer in time; 0: nobody
+	tried bool         // somebody was asked, or could have been
+	// sources are who announced it, at most sourcesMax, without those whose link
+	// went down or who said that they cannot give it. Up to turn they were asked.
+	sources []proto.LinkID
+	turn    int
 	owner   proto.LinkID   // whose quota it counts in
+	owed    []proto.LinkID // who asked us for it meanwhile
 }
 
 // sourcesMax is how many announcers of one missing broadcast are remembered:
@@ -34,12 +39,9 @@ func (w *window) findWant(seq uint64) (int, bool) {
 func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time.Time) bool {
 	i, found := w.findWant(seq)
 	if found {
-		v := &w.wants[i]
-		if len(v.sources) < sourcesMax && !slices.Contains(v.sources, n.link) {
-			v.sources = append(v.sources, n.link)
-			if v.tried && v.asked == 0 {
-				t.askNext(now, w, v)
-			}
+		w.wants[i].announcedBy(n.link)
+		if v := &w.wants[i]; v.tried && v.asked == 0 && v.turn < len(v.sources) {
+			t.askNext(now, w, v)
 		}
 		return true
 	}
@@ -47,35 +49,63 @@ func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time
 		return false
 	}
 	w.wantsAt = earlier(w.wantsAt, at)
-	w.wants = slices.Insert(w.wants, i, want{seq: seq, at: at, sources: []proto.LinkID{n.link}, owner: n.link})
+	w.wants = slices.Insert(w.wants, i, want{seq: seq, at: at, ends: now.Add(t.cfg.LostAfter), sources: []proto.LinkID{n.link}, owner: n.link})
 	n.wants++
 	t.wants++
 	return true
 }
 
-// askNext asks the next that announced it. Without one it leaves a last chance
-// for a copy or an announcement that is on its way, and tells false.
+// announcedBy adds a source. Who announces it again after being asked had not
+// got it then, or does not push it: it is asked once more.
+func (v *want) announcedBy(link proto.LinkID) {
+	if i := slices.Index(v.sources, link); i >= v.turn {
+		return
+	} else if i >= 0 {
+		v.sources = append(slices.Delete(v.sources, i, i+1), link)
+		v.turn--
+	} else if len(v.sources) < sourcesMax {
+		v.sources = append(v.sources, link)
+	}
+}
+
+// lost removes a source that will not give it.
+func (v *want) lost(link proto.LinkID) {
+	if i := slices.Index(v.sources, link); i >= 0 {
+		v.sources = slices.Delete(v.sources, i, i+1)
+		if i < v.turn {
+			v.turn--
+		}
+	}
+}
+
+// askNext asks the next that announced it. When all were asked it waits for
+// any of them: links lose nothing, so who was asked answers, however late. When
+// nobody is left it leaves a last chance for a copy or an announcement that is
+// on its way.
 //
 // "when the timer expires … a GRAFT to the first announcement's sender …
 // another timer is started, to expire after a certain timeout" (Plumtree, 3.5).
-func (t *Tree) askNext(now time.Time, w *window, v *want) bool {
+func (t *Tree) askNext(now time.Time, w *window, v *want) {
 	v.tried = true
 	defer func() { w.wantsAt = earlier(w.wantsAt, v.at) }()
 	for v.turn < len(v.sources) {
 		n := t.neighbor(v.sources[v.turn])
-		v.turn++
 		if n == nil {
+			v.lost(v.sources[v.turn])
 			continue
 		}
+		v.turn++
 		n.setEager(w.stream)
 		n.graft = append(n.graft, named{id: proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: v.seq}})
 		v.asked = n.link
-		v.at = now.Add(n.patience(&t.cfg) / 2)
-		return true
+		v.at = sooner(v.ends, now.Add(n.patience(&t.cfg)/2))
+		return
 	}
 	v.asked = 0
-	v.at = now.Add(t.cfg.GraftAfter / 2)
-	return false
+	v.at = v.ends
+	if len(v.sources) == 0 {
+		v.at = sooner(v.ends, now.Add(t.cfg.GraftAfter/2))
+	}
 }
 
 // fireWants asks for what is due, and drops what nobody is left to ask for.
@@ -85,27 +115,36 @@ func (t *Tree) fireWants(now time.Time, w *window) {
 		v := &w.wants[i]
 		// Who is in the middle of a long answer has not failed: links keep order.
 		if n := t.neighbor(v.asked); n != nil {
-			v.at = later(v.at, n.answered.Add(n.patience(&t.cfg)/2))
+			v.at = sooner(v.ends, later(v.at, n.answered.Add(n.patience(&t.cfg)/2)))
 		}
 		if !now.Before(v.at) {
-			hadNobody := v.tried && v.asked == 0
-			if !t.askNext(now, w, v) && hadNobody {
+			if !now.Before(v.ends) || v.tried && v.asked == 0 && v.turn == len(v.sources) {
 				t.unwant(w, i)
 				continue
 			}
+			t.askNext(now, w, v)
 		}
 		w.wantsAt = earlier(w.wantsAt, v.at)
 		i++
 	}
 }
 
-// unwant drops the i-th want.
+// unwant drops the i-th want. Who asked us for it meanwhile is told that it
+// must ask another, unless it has come.
 func (t *Tree) unwant(w *window, i int) {
-	if n := t.neighbor(w.wants[i].owner); n != nil {
+	v := &w.wants[i]
+	id := proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: v.seq}
+	for _, link := range v.owed {
+		if n := t.neighbor(link); n != nil && t.cache.get(id) == nil {
+			n.miss = append(n.miss, named{id: id})
+		}
+	}
+	if n := t.neighbor(v.owner); n != nil {
 		n.wants--
 	}
 	t.wants--
 	if i == 0 {
+		w.wants[0] = want{}
 		w.wants = w.wants[1:] // they mostly come in order
 	} else {
 		w.wants = slices.Delete(w.wants, i, i+1)
@@ -120,4 +159,33 @@ func (t *Tree) unwantUpTo(w *window, seq uint64) {
 	for len(w.wants) > 0 && w.wants[0].seq <= seq {
 		t.unwant(w, 0)
 	}
+}
+
+// lostSource tells the wants of a window that a link will not give them.
+func (t *Tree) lostSource(now time.Time, w *window, v *want, link proto.LinkID) {
+	v.lost(link)
+	if v.asked == link || v.tried && v.asked == 0 && len(v.sources) == 0 && v.at.Equal(v.ends) {
+		t.askNext(now, w, v)
+	}
+}
+
+// owe notes that the other end of n asked for what is not here. If we wait for
+// it ourselves it gets it when we do, or hears that it must ask another: told
+// at once to, it would give up before us. And it is no source for us.
+func (t *Tree) owe(now time.Time, n *neighbor, id proto.MsgID) bool {
+	w := t.windows[key{id.Origin, id.Stream}]
+	if w == nil {
+		return false
+	}
+	i, found := w.findWant(id.Seq)
+	if !found {
+		return false
+	}
+	v := &w.wants[i]
+	t.lostSource(now, w, v, n.link)
+	if len(v.owed) < sourcesMax && !slices.Contains(v.owed, n.link) {
+		v.owed = append(v.owed, n.link)
+	}
+	t.reschedule(w)
+	return true
 }

@@ -24,12 +24,12 @@ type window struct {
 	ahead []ahead // received above base, ascending; all but the directory's wait there for order
 	bytes int     // of the bodies that wait
 
-	// While openUntil is set we do not know where the sequence began for us: a
+	// While openSince is set we do not know where the sequence began for us: a
 	// node that has been here for long heard its first word from this origin,
 	// and it was not number 1. Earlier ones may be on their way, or were said
-	// before we came. Nothing is delivered until then; first is the lowest
-	// number heard of.
-	openUntil time.Time
+	// before we came. Nothing is delivered until those before were waited for;
+	// first is the lowest number heard of.
+	openSince time.Time
 	first     uint64
 
 	top    uint64    // the origin said that it came so far
@@ -37,6 +37,7 @@ type window struct {
 
 	wants   []want    // announced and not here, ascending
 	wantsAt time.Time // none of their timers is earlier
+	said    []said    // who was taken for an announcer of what came before
 
 	lastAt   time.Time // of the last broadcast
 	lastSeq  uint64    // highest LAST passed on, to pass each on once
@@ -52,7 +53,7 @@ type ahead struct {
 	body  proto.Body // nil: delivered already
 	size  int
 	hops  uint16
-	until time.Time // when the wait for what precedes it ends
+	since time.Time // the wait for what precedes it; never before that of an earlier number
 }
 
 func (w *window) findAhead(seq uint64) (int, bool) {
@@ -94,7 +95,7 @@ func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
 	case !t.settled(now):
 		w.base = seq - 1
 	case seq > 1:
-		w.openUntil = now.Add(t.wait(w))
+		w.openSince = now
 	}
 	t.windows[k] = w
 	t.reschedule(w)
@@ -109,31 +110,37 @@ func (t *Tree) settled(now time.Time) bool {
 
 // jumps tells whether a number is too far ahead to be believed.
 func (t *Tree) jumps(w *window, seq uint64) bool {
-	return w.openUntil.IsZero() && seq > w.base && seq-w.base > t.cfg.JumpMax
+	return w.openSince.IsZero() && seq > w.base && seq-w.base > t.cfg.JumpMax
 }
 
-// wait is how long a broadcast waits for those before it: T1 + T2 of the
-// slowest link. In the directory's stream nothing waits, and the time only
+// waited is until when what waits since then waits for those before it: T1 +
+// T2 of the slowest link, or for LostAfter while there is a chance that one of
+// them comes (see want). A starved node is late by far more than its round
+// trips foretell. In the directory's stream nothing waits, and the time only
 // says how long a hole stays open.
-func (t *Tree) wait(w *window) time.Duration {
-	if !w.ordered() {
-		return t.cfg.LostAfter
+func (t *Tree) waited(w *window, since time.Time) time.Time {
+	hopeful := len(w.wants) > 0 && (len(w.ahead) == 0 || w.wants[0].seq < w.ahead[0].seq)
+	if hopeful || !w.ordered() {
+		return since.Add(t.cfg.LostAfter)
 	}
 	t1 := t.cfg.GraftAfter
 	for _, n := range t.neighbors {
 		t1 = max(t1, n.patience(&t.cfg))
 	}
-	return t1 + t1/2
+	return since.Add(min(t1+t1/2, t.cfg.LostAfter))
 }
 
 // take puts a broadcast that is new into its window, and delivers what can be.
 func (t *Tree) take(now time.Time, w *window, e *cached, out *proto.Out) {
-	a := ahead{seq: e.id.Seq, body: e.body, size: e.size, hops: e.hops, until: now.Add(t.wait(w))}
+	a := ahead{seq: e.id.Seq, body: e.body, size: e.size, hops: e.hops, since: now}
 	if !w.ordered() {
 		t.deliver(w, a, out)
 		a.body, a.size = nil, 0
 	}
 	i, _ := w.findAhead(a.seq)
+	if i < len(w.ahead) {
+		a.since = w.ahead[i].since // what is missing before it is missing there too
+	}
 	w.ahead = slices.Insert(w.ahead, i, a)
 	w.bytes += a.size
 	t.waiting += a.size
@@ -146,7 +153,7 @@ func (t *Tree) take(now time.Time, w *window, e *cached, out *proto.Out) {
 // advance delivers what follows base without a hole.
 func (t *Tree) advance(w *window, out *proto.Out) {
 	if len(w.ahead) > 0 && w.ahead[0].seq == w.base+1 {
-		w.openUntil = time.Time{} // number 1 is here: now we know where it began
+		w.openSince = time.Time{} // number 1 is here: now we know where it began
 	}
 	for len(w.ahead) > 0 && w.ahead[0].seq == w.base+1 {
 		a := w.ahead[0]
@@ -183,9 +190,10 @@ func (t *Tree) skip(w *window, out *proto.Out) {
 
 // startAt ends the time in which we did not know where the sequence began for us.
 func (t *Tree) startAt(w *window) {
-	if !w.openUntil.IsZero() {
-		w.openUntil = time.Time{}
+	if !w.openSince.IsZero() {
+		w.openSince = time.Time{}
 		w.base = w.first - 1
+		t.unwantUpTo(w, w.base)
 	}
 }
 
@@ -203,17 +211,17 @@ func (t *Tree) giveUpTo(w *window, seq uint64, out *proto.Out) {
 
 // idle tells that a window only waits for its end.
 func (w *window) idle() bool {
-	return len(w.ahead) == 0 && len(w.wants) == 0 && w.openUntil.IsZero() && w.lostAt.IsZero()
+	return len(w.ahead) == 0 && len(w.wants) == 0 && w.openSince.IsZero() && w.lostAt.IsZero()
 }
 
 // wake does what is due in a window.
 func (t *Tree) wake(now time.Time, w *window, out *proto.Out) {
 	t.fireWants(now, w)
-	if !w.openUntil.IsZero() && !now.Before(w.openUntil) {
+	if !w.openSince.IsZero() && !now.Before(t.waited(w, w.openSince)) {
 		t.startAt(w)
 		t.advance(w, out)
 	}
-	for w.openUntil.IsZero() && due(now, w.patienceEnds()) {
+	for w.openSince.IsZero() && len(w.ahead) > 0 && !now.Before(t.waited(w, w.ahead[0].since)) {
 		t.skip(w, out)
 	}
 	if due(now, w.lostAt) {
@@ -232,20 +240,14 @@ func (t *Tree) wake(now time.Time, w *window, out *proto.Out) {
 	t.reschedule(w)
 }
 
-// patienceEnds is when the first of those that wait has waited enough.
-func (w *window) patienceEnds() time.Time {
-	var ends time.Time
-	for i := range w.ahead {
-		ends = earlier(ends, w.ahead[i].until)
-	}
-	return ends
-}
-
 // deadline is the earliest of a window's timers.
 func (t *Tree) deadline(w *window) time.Time {
-	next := w.openUntil
-	if next.IsZero() {
-		next = w.patienceEnds()
+	var next time.Time
+	switch {
+	case !w.openSince.IsZero():
+		next = t.waited(w, w.openSince)
+	case len(w.ahead) > 0:
+		next = t.waited(w, w.ahead[0].since)
 	}
 	next = earlier(next, w.lostAt)
 	if len(w.wants) > 0 {
