@@ -118,7 +118,8 @@ func (a *Answer) sort() {
 	slices.SortFunc(a.Extra, by)
 }
 
-// start admits a call and hands it to the overlay. An unconfirmed tell ends here.
+// start admits a call and hands it to the overlay. An unconfirmed tell ends
+// here, save a broadcast: the overlay says whether it takes it.
 func (s *Service) start(ask *Ask, app *App, id uint64, box *inbox) (*call, *Error) {
 	now := time.Now()
 	if err := s.admit(ask); err != nil {
@@ -140,14 +141,14 @@ func (s *Service) start(ask *Ask, app *App, id uint64, box *inbox) (*call, *Erro
 		c.answer.Node = sel.IDs[0]
 	}
 	s.count("started", kindName(ask.Kind))
+	s.calls[c.ref] = c
+	if ask.Kind == Abcast && oneWay && sel.Everybody() && !sel.NotSelf {
+		s.publish(c)
+		return c, nil
+	}
 	if oneWay {
 		defer s.accepted(c)
-		if ask.Kind == Abcast && sel.Everybody() && !sel.NotSelf {
-			s.publish(c)
-			return c, nil
-		}
 	}
-	s.calls[c.ref] = c
 	s.mesh.Submit(proto.StartCall{
 		Ref: c.ref, Select: sel, Budget: ask.Timeout - margin(ask.Timeout), MinReplies: ask.MinReplies,
 		Request: proto.Request{

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,9 +95,11 @@ func TestAbcastModes(t *testing.T) {
 		if err := a.Start(9, ask); err != nil {
 			t.Fatal(err)
 		}
-		if p, ok := s.inputs[len(s.inputs)-1].(proto.Publish); !ok || p.Body.Topic != map[bool]string{true: "/m", false: "t"}[ask.Topic == ""] {
+		p, ok := s.inputs[len(s.inputs)-1].(proto.Publish)
+		if !ok || p.Body.Topic != map[bool]string{true: "/m", false: "t"}[ask.Topic == ""] {
 			t.Errorf("the overlay was given %+v", s.inputs[len(s.inputs)-1])
 		}
+		s.Handle(proto.Published{Ref: p.Ref})
 		s.done(a)
 	}
 	if err := a.Start(9, &Ask{Kind: Abcast, Topic: "t", Targets: Selector{Zone: "z"}}); err != nil {
@@ -158,6 +161,56 @@ func TestCastsAreLimitedPerSecond(t *testing.T) {
 		<-time.After(500 * time.Millisecond) // of the bubble
 		if err := cast(); err != nil {
 			t.Errorf("half a second later: %v", err)
+		}
+	})
+}
+
+// An abcast that the overlay refuses is lost; "accepted" would be a lie.
+func TestAnAbcastIsAcceptedWhenTheOverlayHasTakenIt(t *testing.T) {
+	for _, why := range []string{"", "too many a second; wait and try again"} {
+		s := newScript(t)
+		a := s.app("app")
+		if err := a.Start(1, &Ask{Kind: Abcast, Topic: "t"}); err != nil {
+			t.Fatal(err)
+		}
+		if items := s.take(a); len(items) != 0 {
+			t.Fatalf("before the overlay's word it was told %v", items)
+		}
+		p, _ := s.inputs[len(s.inputs)-1].(proto.Publish)
+		s.Handle(proto.Published{Ref: p.Ref, Err: why})
+		err := s.done(a).Err
+		if why == "" && err != nil {
+			t.Errorf("taken, but %v", err)
+		}
+		if why != "" && (err == nil || err.Reason != CastsTooFast || !strings.Contains(err.Text, why) || s.counted("refused", "CASTS_TOO_FAST") != 1) {
+			t.Errorf("refused, but %v; counters %v", err, s.Counters())
+		}
+		s.Handle(proto.Published{Ref: p.Ref, Err: why})
+		if g := s.Gauges(); g.Calls != 0 || len(s.take(a)) != 0 {
+			t.Errorf("left are %+v", g)
+		}
+	}
+}
+
+// A broadcast nobody waits for any more is sent all the same.
+func TestAnAbcastMayBeAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() {
+			_, err := s.Do(ctx, &Ask{Kind: Abcast, Topic: "t"})
+			result <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		p, _ := s.inputs[0].(proto.Publish)
+		s.Handle(proto.Published{Ref: p.Ref})
+		if g := s.Gauges(); g.Calls != 0 {
+			t.Errorf("left are %+v", g)
 		}
 	})
 }

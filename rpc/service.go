@@ -85,9 +85,7 @@ func (s *Service) Handle(out proto.Output) {
 	case proto.CallRefused:
 		s.callRefused(out)
 	case proto.Published:
-		if out.Err != "" {
-			s.count("published_refused", "overlay")
-		}
+		s.published(out)
 	case proto.Dispatch:
 		s.dispatch(&out)
 	case proto.CancelDispatch:

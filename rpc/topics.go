@@ -23,6 +23,19 @@ func (s *Service) publish(c *call) {
 	}})
 }
 
+// published ends an unconfirmed abcast: the overlay took it, or said why not.
+func (s *Service) published(out proto.Published) {
+	c := s.calls[out.Ref]
+	switch {
+	case c == nil: // the service was closed
+	case out.Err != "":
+		s.finish(c, s.refuse(CastsTooFast, "the abcast was not sent: %s", out.Err))
+	default:
+		delete(s.calls, c.ref)
+		s.accepted(c)
+	}
+}
+
 // deliver takes a broadcast.
 func (s *Service) deliver(d *proto.Deliver) {
 	b := &d.Body
