@@ -35,7 +35,7 @@ func (o *Overlay) dial(d proto.Dial) {
 				why = proto.DialLocal
 			}
 			failed = weaker(failed, proto.DialFailed{Tag: d.Tag, Why: why, Addr: addr, Peer: who})
-			o.dialsSaid.log(o.log, &d, addr, why, err)
+			o.dialsSaid.log(o.log, &d, addr, why, err, len(o.table.all()) == 0)
 			if ctx.Err() != nil {
 				break
 			}

@@ -28,12 +28,14 @@ func TestAFailedDialThatSomebodyMustMendIsLoggedOnce(t *testing.T) {
 		change func(*Config)
 		expect peer.ID
 		addr   string
+		linked bool
 		says   string // empty: nothing at the default level
 	}{
-		"a wrong key":                 {change: func(c *Config) { c.Keys = otherKey }, addr: b.Addr().String(), says: "security.key"},
-		"another cluster":             {change: func(c *Config) { c.Cluster = "other" }, addr: b.Addr().String(), says: "cluster"},
-		"a contact that is not there": {addr: closed.Addr().String(), says: "cannot be reached"},
-		"a member that is not there":  {expect: peer.ID{1}, addr: closed.Addr().String()},
+		"a wrong key":                          {change: func(c *Config) { c.Keys = otherKey }, addr: b.Addr().String(), says: "security.key"},
+		"another cluster":                      {change: func(c *Config) { c.Cluster = "other" }, addr: b.Addr().String(), says: "cluster"},
+		"a contact that is not there":          {addr: closed.Addr().String(), says: "cannot be reached"},
+		"a member that is not there":           {expect: peer.ID{1}, addr: closed.Addr().String()},
+		"a contact that is not there any more": {linked: true, addr: closed.Addr().String()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said bytes.Buffer
@@ -42,6 +44,9 @@ func TestAFailedDialThatSomebodyMustMendIsLoggedOnce(t *testing.T) {
 					test.change(c)
 				}
 			})
+			if test.linked {
+				a.linkTo(b)
+			}
 			for range 3 {
 				a.dials(proto.LinkOverlay, test.expect, test.addr)
 			}

@@ -145,20 +145,23 @@ func (s *seldom) now() bool {
 type failedDials struct{ foreign, contact seldom }
 
 // log says once in a while what somebody must mend: that this node and another
-// are strangers to each other, and that nobody is where discovery said. A member
-// that dies is dialled in vain as a matter of course, which is for debugging.
-func (f *failedDials) log(log *slog.Logger, d *proto.Dial, addr string, why proto.DialWhy, err error) {
-	level, msg := slog.LevelDebug, "dial failed"
-	contact := d.Expect.IsZero() && why != proto.DialSelf && why != proto.DialLocal
+// are strangers to each other, and, while it is alone, that nobody is where
+// discovery said. The dead and the departed are dialled in vain as a matter of
+// course, which is for debugging.
+func (f *failedDials) log(log *slog.Logger, d *proto.Dial, addr string, why proto.DialWhy, err error, alone bool) {
+	args := []any{"addr", addr, "why", why.String(), "err", err}
+	contact := alone && d.Expect.IsZero() && why != proto.DialSelf && why != proto.DialLocal
 	switch {
 	case foreign(why, err):
 		if f.foreign.now() {
-			level, msg = slog.LevelWarn, "a node is none of ours; have both the same security.key, cluster and version?"
+			log.Warn("a node is none of ours; have both the same security.key, cluster and version?", args...)
+			return
 		}
 	case contact && f.contact.now():
-		level, msg = slog.LevelInfo, "a contact cannot be reached"
+		log.Info("a contact cannot be reached", args...)
+		return
 	}
-	log.Log(context.Background(), level, msg, "addr", addr, "why", why.String(), "err", err)
+	log.Debug("dial failed", args...)
 }
 
 // foreign tells a stranger from a connection that broke in its handshake.

@@ -16,6 +16,10 @@ import (
 // sniffTime is how long a new connection may take to say what it speaks.
 const sniffTime = 10 * time.Second
 
+// acceptPauseMin is the first pause when nothing can be accepted; each is twice
+// the one before, up to a second.
+const acceptPauseMin = 5 * time.Millisecond
+
 // conn is an accepted connection: who it is, and the bytes read to tell what it
 // speaks.
 type conn struct {
@@ -66,19 +70,21 @@ func (s *splitter) run(ctx context.Context) error {
 	defer s.wg.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = s.ln.Close() })
 	defer stop()
-	wait := 5 * time.Millisecond
+	wait := acceptPauseMin
 	for {
 		c, err := s.ln.AcceptUnix()
 		switch {
 		case err == nil:
-			wait = 5 * time.Millisecond
+			wait = acceptPauseMin
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept on %s: %w", s.sock.Path, err)
 		default: // out of descriptors, mostly: it passes, and spinning does not help
 			s.count("accept_failed")
-			s.log.Warn("cannot accept an application", "addr", s.sock.Path, "why", err)
+			if wait == acceptPauseMin { // once, not once a try
+				s.log.Warn("cannot accept applications; trying again", "addr", s.sock.Path, "err", err)
+			}
 			select {
 			case <-ctx.Done():
 				return nil
