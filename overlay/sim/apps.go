@@ -153,7 +153,7 @@ func (a *apps) dispatch(n *Node, d proto.Dispatch) {
 		w.after(w.between(0, 2*d.Budget), func() {
 			if !r.cancelled && r.node.Living() {
 				r.begin(w)
-				r.answer(w, answer)
+				r.answer(answer)
 			}
 		})
 		return
@@ -167,11 +167,11 @@ func (a *apps) dispatch(n *Node, d proto.Dispatch) {
 		if w.chance(0.5) {
 			answer.Outcome = proto.Overloaded
 		}
-		w.after(took, func() { r.answer(w, answer) })
+		w.after(took, func() { r.answer(answer) })
 		return
 	}
 	r.begin(w)
-	w.after(took, func() { r.answer(w, answer) })
+	w.after(took, func() { r.answer(answer) })
 }
 
 // begin starts the handler.
@@ -183,7 +183,7 @@ func (r *run) begin(w *World) {
 }
 
 // answer gives the one LocalResult of a Dispatch.
-func (r *run) answer(w *World, result proto.Result) {
+func (r *run) answer(result proto.Result) {
 	if r.answered || !r.node.Living() {
 		return
 	}
@@ -207,7 +207,7 @@ func (a *apps) cancel(n *Node, c proto.CancelDispatch) {
 	if !r.begun {
 		word.Executed, word.Stage = proto.ExecutedNo, proto.StageReceived
 	}
-	w.after(w.between(time.Microsecond, 300*time.Microsecond), func() { r.answer(w, word) })
+	w.after(w.between(time.Microsecond, 300*time.Microsecond), func() { r.answer(word) })
 }
 
 // cast is one application's broadcast.

@@ -139,7 +139,7 @@ func (d *directoryChecks) look(n *Node) {
 		}
 	}
 	self := roster.Get(n.ID)
-	if self == nil || self.Status != proto.StatusAlive && !(self.Status == proto.StatusLeft && n.leaving) {
+	if self == nil || self.Status != proto.StatusAlive && (self.Status != proto.StatusLeft || !n.leaving) {
 		d.world.fail("D6: %v is not alive in its own view: %+v", n, self)
 	}
 }

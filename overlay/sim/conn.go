@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/proto"
@@ -50,8 +51,8 @@ const (
 
 // find returns a node's connection by its number.
 func (n *Node) find(id proto.LinkID) (*conn, int) {
-	for i := len(n.links) - 1; i >= 0; i-- {
-		if l := n.links[i]; l.id == id {
+	for _, l := range slices.Backward(n.links) {
+		if l.id == id {
 			return l.conn, l.side
 		}
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -38,7 +39,7 @@ const (
 // Draw makes a seed's weather. nodes replaces the drawn size unless it is 0.
 func Draw(seed uint64, nodes int) *Weather {
 	r := rand.New(rand.NewPCG(seed, 0x3ea7e2))
-	y := &Weather{Seed: seed, rng: r, Nodes: 3 + int(98*pow4(r.Float64()))}
+	y := &Weather{Seed: seed, rng: r, Nodes: 3 + int(98*math.Pow(r.Float64(), 7))}
 	if nodes > 0 {
 		y.Nodes = nodes
 	}
@@ -53,7 +54,7 @@ func Draw(seed uint64, nodes int) *Weather {
 	r.Shuffle(len(feeds), func(i, j int) { feeds[i], feeds[j] = feeds[j], feeds[i] })
 	y.feeds = feeds[:1+r.IntN(len(feeds))]
 	// One fault, and one call, costs steps in the number of nodes.
-	size := 1 + float64(y.Nodes)/10
+	size := 1 + float64(y.Nodes)/6
 	y.pace = time.Duration(size * float64(200*time.Millisecond) * (1 + 20*pow4(r.Float64())))
 	y.asking = time.Duration(size * float64(100*time.Millisecond) * (1 + 20*pow4(r.Float64())))
 	return y
@@ -172,20 +173,6 @@ func (y *Weather) any() *Node {
 		return all[y.world.rng.IntN(len(all))]
 	}
 	return nil
-}
-
-// two are two different nodes that run, or nil.
-func (y *Weather) two() (a, b *Node) {
-	all := y.world.Up()
-	if len(all) < 2 {
-		return nil, nil
-	}
-	i := y.world.rng.IntN(len(all))
-	j := y.world.rng.IntN(len(all) - 1)
-	if j >= i {
-		j++
-	}
-	return all[i], all[j]
 }
 
 // linked are two nodes that hold a link, or nil.

@@ -154,14 +154,15 @@ func (w *world) drawFault() {
 		w.at(when+time.Duration(w.rng.IntN(4000))*time.Millisecond, func() { w.resume(i) })
 	case 5:
 		w.at(when, func() {
-			for _, id := range w.linksOf(j) {
-				l := w.wires[id]
-				for _, end := range []*node{l.a, l.b} {
-					end.step(func(*proto.Out) { end.wave.NeighborDraining(id) })
-				}
-				w.at(time.Second, func() { w.cut(id) })
+			ids := w.linksOf(j)
+			if len(ids) == 0 {
 				return
 			}
+			l := w.wires[ids[0]]
+			for _, end := range []*node{l.a, l.b} {
+				end.step(func(*proto.Out) { end.wave.NeighborDraining(ids[0]) })
+			}
+			w.at(time.Second, func() { w.cut(ids[0]) })
 		})
 	case 6: // certified down while it lives
 		w.at(when, func() { w.certify(i, proto.StatusDown) })

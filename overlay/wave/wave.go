@@ -272,7 +272,8 @@ func (w *Wave) Deadline() time.Time {
 // Wake does all that has come due.
 func (w *Wave) Wake(now time.Time, out *proto.Out) {
 	for len(w.alarms) > 0 && !w.alarms[0].at.After(now) {
-		a := heap.Pop(&w.alarms).(*alarm)
+		a := w.alarms[0]
+		heap.Remove(&w.alarms, 0)
 		if a.call != nil {
 			w.wakeCall(now, a.call, out)
 		} else {
@@ -298,8 +299,12 @@ func (a alarms) Swap(i, j int) {
 	a[i].index, a[j].index = i, j
 }
 func (a *alarms) Push(x any) {
-	x.(*alarm).index = len(*a)
-	*a = append(*a, x.(*alarm))
+	next, ok := x.(*alarm)
+	if !ok {
+		panic("wave: only alarms are in the heap of alarms")
+	}
+	next.index = len(*a)
+	*a = append(*a, next)
 }
 
 func (a *alarms) Pop() any {
