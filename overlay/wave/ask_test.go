@@ -131,6 +131,8 @@ func TestALargeBodyIsPulledFromWhoeverHasIt(t *testing.T) {
 	s.wants("Pull>3")
 	s.from(3, proto.CallBody{ID: m.ID, Payload: []byte("short")})
 	s.wants("Pull=>5") // at last the caller
+	s.down(s.pooled(5), 5)
+	s.wants("Pull=>5")
 	s.from(3, proto.CallBody{ID: m.ID, Payload: make([]byte, 5000)})
 	s.wants("CallBody>4 Dispatch")
 	s.from(4, proto.Pull{ID: m.ID})

@@ -101,9 +101,39 @@ func TestAfterABreakOrphansComeBeforeTheDirectPhase(t *testing.T) {
 	s.pass(s.w.cfg.OrphanWait)
 	s.wants("Ask=>4") // 2 reports, 3 by way of it
 	s.down(1002, 2)
+	s.on(s.pooled(2), 2, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1, Receipts: receipts([2]int{2, 1})}})
+	s.pass(s.w.cfg.OrphanWait)
+	s.wants("") // it reports again
+	s.down(1002, 2)
 	s.wants("")
 	s.pass(s.w.cfg.OrphanWait)
 	s.wants("Ask=>2 Ask=>3")
+}
+
+func TestReceiptsOfAnOlderRoundLeadNowhere(t *testing.T) {
+	s := newSolo(t, 5)
+	s.linked(1, 2, 3, 4)
+	id := started(s)
+	s.down(4, 4) // widened
+	s.said()
+	s.on(s.pooled(4), 4, proto.Adopt{Echo: proto.Echo{ID: id, Round: 0, Receipts: receipts([2]int{4, 1})}})
+	s.from(1, took(id, 1))
+	for _, i := range []int{1, 2, 3} {
+		s.from(i, proto.Echo{ID: id, Round: 1, Spread: true})
+	}
+	s.wants("Ask=>4")
+}
+
+func TestLateNewsDoesNotTakeAnOrphanFromItsCaller(t *testing.T) {
+	s := newSolo(t, 4)
+	s.linked(1)
+	id := started(s)
+	s.from(1, took(id, 1))
+	s.on(s.pooled(3), 3, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1, Spread: true}})
+	s.said()
+	s.from(1, proto.Echo{ID: id, Round: 1, Spread: true, Receipts: receipts([2]int{3, 2}), Testimony: []proto.Testimony{reset(1, 2)}})
+	s.pass(s.w.cfg.OrphanWait)
+	s.wants("Ask=>2")
 }
 
 func TestSilenceDeepInTheWaveHasTheUnheardAsked(t *testing.T) {
@@ -149,7 +179,9 @@ func TestTheCallersOwnHandlerHoldsUpNobody(t *testing.T) {
 	s.linked(1)
 	id := started(s, func(in *proto.StartCall) { in.Select.NotSelf = false })
 	s.wants("Call>1 Dispatch")
-	s.from(1, echo(id, 1, true, 1))
+	last := echo(id, 1, true, 1)
+	last.Receipts = receipts([2]int{2, 1}) // it had the call, and nothing more is owed
+	s.from(1, last)
 	s.wants("replied/yes Ask=>2")
 
 	s = newSolo(t, 2)

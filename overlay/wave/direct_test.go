@@ -210,6 +210,9 @@ func TestAnAnswerByAskCountsOnceWhateverElseSaysIt(t *testing.T) {
 	s.from(1, proto.Echo{ID: id, Round: 1, Final: true, Spread: true, Results: echo(id, 1, true, 1).Results})
 	s.wants("Call>1 replied/yes Ask=>2")
 	s.on(s.pooled(2), 2, answer(id, 2))
+	if v := look[proto.CallVerdict](s); v[0].Attempts != 2 { // by the wave, and straight
+		t.Errorf("%d attempts", v[0].Attempts)
+	}
 	s.wants("replied/yes CallDone")
 	s.on(s.pooled(2), 2, answer(id, 2))
 	s.wants("")

@@ -161,17 +161,12 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 	if len(c.msg.Request.Payload) == 0 {
 		c.msg.Request.Payload = m.Request.Payload
 	}
-	late := !now.Before(c.deadline)
-	if p.round > 0 || late {
+	if p.round > 0 {
 		out.Add(proto.Send{Link: on, Msg: proto.Took{ID: c.msg.ID, Round: p.round}})
+		p.fresh.receipts = append(p.fresh.receipts, proto.Receipt{Node: w.self, Parent: from.ID, Round: p.round})
+		w.forward(now, c, w.links, on, out)
 	} else {
 		p.tookAt = now.Add(w.cfg.StarReceipt)
-	}
-	if p.round > 0 {
-		p.fresh.receipts = append(p.fresh.receipts, proto.Receipt{Node: w.self, Parent: from.ID, Round: p.round})
-		if !late {
-			w.forward(now, c, w.links, on, out)
-		}
 	}
 	if c.exec.state == execDone { // the kept result goes up
 		p.addResult(w.ownResult(c, p.round == 0))
@@ -185,7 +180,8 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 }
 
 // forward writes CALL on every link but the parent's. A child is given less
-// time than we have, so that children close before their parents.
+// time than we have, so that children close before their parents; where that
+// leaves none, nothing is sent.
 func (w *Wave) forward(now time.Time, c *call, links []*link, except proto.LinkID, out *proto.Out) {
 	p := c.part
 	remaining := c.deadline.Sub(now)

@@ -304,6 +304,20 @@ func TestAnotherRoundIsAFirstReceiptThatRunsNothing(t *testing.T) {
 	}
 }
 
+func TestReceiptsOfAnOlderRoundGoNoFurther(t *testing.T) {
+	s := newSolo(t, 4)
+	s.linked(1, 2)
+	m := s.call(3, 1)
+	s.from(1, m)
+	s.from(2, proto.Echo{ID: m.ID, Round: 0, Receipts: receipts([2]int{3, 2}), Results: echo(m.ID, 0, false, 3).Results})
+	s.pass(s.w.cfg.Flush)
+	for _, e := range look[proto.Echo](s) {
+		if len(e.Receipts) != 1 || len(e.Results) != 1 {
+			t.Errorf("it passes on %+v", e)
+		}
+	}
+}
+
 func TestAnExcludedNodeRelaysAndSaysNothingOfItself(t *testing.T) {
 	s := newSolo(t, 3)
 	s.linked(1, 2)
