@@ -74,7 +74,7 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 
 // Deadline is the next time the core wants a Wake; zero means never.
 func (c *Core) Deadline() time.Time {
-	return sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
+	return proto.Sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
 		c.heal.Deadline(), c.pool.deadline(), c.learnAt, c.leave.at, c.holdDeadline())
 }
 
@@ -127,10 +127,9 @@ func (c *Core) take(now time.Time, in proto.Input) {
 
 // wake runs whatever has come due, until nothing is.
 func (c *Core) wake(now time.Time) {
-	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	for range 64 {
 		at := c.Deadline()
-		if !due(at) {
+		if !proto.Due(now, at) {
 			return
 		}
 		out := &c.inner
@@ -140,7 +139,7 @@ func (c *Core) wake(now time.Time) {
 		c.wave.Wake(now, out)
 		c.wants(now, c.heal.Wake(now, c.dir.Roster(), out))
 		c.pool.wake(now, out)
-		if due(c.learnAt) {
+		if proto.Due(now, c.learnAt) {
 			c.learn(now)
 		}
 		c.route(now)
@@ -248,15 +247,4 @@ func (c *Core) learn(now time.Time) {
 	c.tree.SetSize(len(living) + 1)
 	c.views.Learn(now, living, &c.inner)
 	c.forgetDead(now)
-}
-
-// sooner is the first of the times that is set.
-func sooner(times ...time.Time) time.Time {
-	var first time.Time
-	for _, t := range times {
-		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
-			first = t
-		}
-	}
-	return first
 }

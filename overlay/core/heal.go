@@ -131,16 +131,16 @@ func (h *heal) Contacts(list []proto.Contact) { h.contacts, h.stale = list, true
 func (h *heal) Wake(now time.Time, roster *proto.Roster, out *proto.Out) healWants {
 	var wants healWants
 	h.name(now)
-	if due(now, h.beaconAt) {
+	if proto.Due(now, h.beaconAt) {
 		wants.Beacon = true
 		h.beaconAt = now.Add(beaconEvery)
 		h.Beacon(now, h.self)
 	}
-	if due(now, h.swapAt) {
+	if proto.Due(now, h.swapAt) {
 		h.swapAt = time.Time{}
 		wants.Swap = h.returned(now, roster)
 	}
-	if due(now, h.tickAt) {
+	if proto.Due(now, h.tickAt) {
 		h.tickAt = now.Add(time.Second)
 		h.giveUp(now, out)
 		if h.stale || h.revision != roster.Revision {
@@ -153,10 +153,10 @@ func (h *heal) Wake(now time.Time, roster *proto.Roster, out *proto.Out) healWan
 
 // Deadline is when Wake is wanted next.
 func (h *heal) Deadline() time.Time {
-	next := sooner(h.beaconAt, h.tickAt, h.swapAt)
+	next := proto.Sooner(h.beaconAt, h.tickAt, h.swapAt)
 	if h.beacons.Len() > 0 {
 		_, heard := h.beacons.At(0)
-		next = sooner(next, heard.Add(beaconFor))
+		next = proto.Sooner(next, heard.Add(beaconFor))
 	}
 	return next
 }
@@ -298,11 +298,11 @@ func (h *heal) LinkDown(id proto.LinkID) {
 // giveUp ends probes without a pong.
 func (h *heal) giveUp(now time.Time, out *proto.Out) {
 	for _, p := range h.probes {
-		if due(now, p.until) {
+		if proto.Due(now, p.until) {
 			out.Add(proto.Hangup{Link: p.link, Why: "no pong"})
 		}
 	}
-	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool { return due(now, p.until) })
+	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool { return proto.Due(now, p.until) })
 }
 
 // Pong takes the answer of a node that is no neighbour, to a probe of healing
@@ -334,5 +334,3 @@ func (h *heal) calm(key string) {
 }
 
 func (h *heal) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.Int64N(int64(d) + 1)) }
-
-func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }

@@ -30,7 +30,7 @@ func newChoir(seed uint64, n int) *choir {
 func (c *choir) sing(d time.Duration) {
 	for until := c.now.Add(d); c.now.Before(until); c.now = c.now.Add(20 * time.Millisecond) {
 		for _, h := range c.heals {
-			if !due(c.now, h.Deadline()) {
+			if !proto.Due(c.now, h.Deadline()) {
 				continue
 			}
 			if h.Wake(c.now, c.roster, &proto.Out{}).Beacon {

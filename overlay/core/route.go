@@ -3,6 +3,7 @@ package core
 import (
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
@@ -96,8 +97,14 @@ func (c *Core) route(now time.Time) {
 			if c.links[o.Link] != nil {
 				c.outer = append(c.outer, o)
 			}
-		case proto.NeighborUp, proto.NeighborDraining, proto.NeighborDown:
-			c.neighbor(now, o)
+		case proto.NeighborUp:
+			c.neighborUp(now, o)
+			c.outer = append(c.outer, o)
+		case proto.NeighborDraining:
+			c.neighborDown(now, o.Link, o.Peer, 0) // announced: its end is no evidence
+			c.outer = append(c.outer, o)
+		case proto.NeighborDown:
+			c.neighborDown(now, o.Link, o.Peer, o.Down)
 			c.outer = append(c.outer, o)
 		case proto.MembersChanged:
 			c.membersChanged(now, o)
@@ -112,32 +119,26 @@ func (c *Core) route(now time.Time) {
 	c.inner.List = c.inner.List[:0]
 }
 
-// neighbor tells the other machines of a change of the active view.
-func (c *Core) neighbor(now time.Time, o proto.Output) {
+// neighborUp tells the other machines of a new member of the active view.
+func (c *Core) neighborUp(now time.Time, o proto.NeighborUp) {
 	out := &c.inner
-	switch o := o.(type) {
-	case proto.NeighborUp:
-		if l := c.links[o.Link]; l != nil {
-			l.active = true
-		}
-		c.tree.NeighborUp(now, o.Link, o.Peer.ID, out)
-		c.dir.NeighborUp(now, o.Link, o.Peer, out)
-		c.wave.NeighborUp(now, o.Link, o.Peer, out)
-	case proto.NeighborDraining:
-		if l := c.links[o.Link]; l != nil {
-			l.active = false
-		}
-		c.tree.NeighborDown(now, o.Link, out)
-		c.dir.NeighborDown(now, o.Link, o.Peer, 0, out) // announced: its end is no evidence
-		c.wave.NeighborDraining(o.Link)
-	case proto.NeighborDown:
-		if l := c.links[o.Link]; l != nil {
-			l.active = false
-		}
-		c.tree.NeighborDown(now, o.Link, out)
-		c.dir.NeighborDown(now, o.Link, o.Peer, o.Down, out)
-		c.wave.NeighborDraining(o.Link)
+	if l := c.links[o.Link]; l != nil {
+		l.active = true
 	}
+	c.tree.NeighborUp(now, o.Link, o.Peer.ID, out)
+	c.dir.NeighborUp(now, o.Link, o.Peer, out)
+	c.wave.NeighborUp(now, o.Link, o.Peer, out)
+}
+
+// neighborDown tells the other machines that a link has left the active view.
+func (c *Core) neighborDown(now time.Time, link proto.LinkID, who peer.ID, why proto.DownWhy) {
+	out := &c.inner
+	if l := c.links[link]; l != nil {
+		l.active = false
+	}
+	c.tree.NeighborDown(now, link, out)
+	c.dir.NeighborDown(now, link, who, why, out)
+	c.wave.NeighborDraining(link)
 }
 
 // deliver routes a broadcast by what it carries.

@@ -125,13 +125,13 @@ func (d *Directory) Deadline() time.Time {
 	}
 	at := d.tickAt
 	for _, t := range []time.Time{d.probeAt, d.bornBy, d.purgeAt, d.batchAt, d.notifyAt, d.timers.next()} {
-		at = earlier(at, t)
+		at = proto.Sooner(at, t)
 	}
 	if d.sweeping {
-		at = earlier(at, d.sweepAt)
+		at = proto.Sooner(at, d.sweepAt)
 	}
 	for _, l := range d.links {
-		at = earlier(at, earlier(l.pingAt, d.silentAt(l)))
+		at = proto.Sooner(at, l.pingAt, d.silentAt(l))
 	}
 	return at
 }
@@ -243,12 +243,4 @@ func mustHold(ok bool, what string) {
 	if !ok {
 		panic("directory: broken: " + what)
 	}
-}
-
-// earlier is the earlier of two times, where zero means never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
-		return b
-	}
-	return a
 }

@@ -122,7 +122,7 @@ func (d *Directory) spread(now time.Time, except proto.LinkID) {
 			if soon.Before(now) {
 				l.pingAt = now
 			}
-			l.syncAt = earlier(l.syncAt, now)
+			l.syncAt = proto.Sooner(l.syncAt, now)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func (v *Views) refuse(now time.Time, l *link, why proto.RefuseWhy, out *proto.O
 	msg := proto.Refuse{Why: why}
 	if why == proto.RefuseFull || why == proto.RefuseCoolDown {
 		msg.Peers = v.redirect(l.peer.ID)
-		v.remember(now, l.peer, now)
+		v.remember(l.peer, now)
 	}
 	out.Add(proto.Send{Link: l.id, Msg: msg})
 	v.hangup(l, "refused", true, out)

@@ -179,7 +179,7 @@ func (v *Views) dialled(now time.Time, l *link, out *proto.Out) {
 		return
 	}
 	if v.passive.Has(l.peer.ID) {
-		v.remember(now, l.peer, now)
+		v.remember(l.peer, now)
 	}
 	if why := v.tooLate(now, l); why != "" {
 		v.hangup(l, why, false, out)
@@ -257,7 +257,7 @@ func (v *Views) accept(now time.Time, l *link, self *proto.PeerInfo, out *proto.
 		}
 		if victim == nil {
 			v.withdraw(l, proto.ByeTrimmed, "full", out)
-			v.remember(now, l.peer, now)
+			v.remember(l.peer, now)
 			return
 		}
 		v.demote(now, victim, proto.ByeEvicted, &l.peer, out)
@@ -274,7 +274,7 @@ func (v *Views) refused(now time.Time, l *link, msg proto.Refuse, out *proto.Out
 	case proto.RefuseFull:
 		v.refusals++
 		v.coolDown(now, id, v.cfg.RefusalWait, l.peer.Incarnation, false)
-		v.remember(now, l.peer, now)
+		v.remember(l.peer, now)
 		if v.active.Len() >= v.cfg.Floor {
 			v.refillWait = min(2*v.refillWait, v.cfg.RefillSlowest)
 		}

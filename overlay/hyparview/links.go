@@ -128,11 +128,11 @@ func (v *Views) LinkDown(now time.Time, down proto.LinkDown, out *proto.Out) {
 
 // expire ends what a link has waited for too long.
 func (v *Views) expire(now time.Time, l *link, out *proto.Out) {
-	if l.state == stateActive && due(now, l.bridgeUntil) {
+	if l.state == stateActive && proto.Due(now, l.bridgeUntil) {
 		l.bridgeUntil = time.Time{}
 		v.trim(now, l, out)
 	}
-	if !due(now, l.deadline) {
+	if !proto.Due(now, l.deadline) {
 		return
 	}
 	switch l.state {
@@ -189,7 +189,7 @@ func (v *Views) demote(now time.Time, l *link, why proto.ByeWhy, newcomer *proto
 	if why != proto.ByeLeaving {
 		others = v.farewell(id, newcomer)
 		v.coolDown(now, id, v.cfg.CoolDown, l.peer.Incarnation, false)
-		v.remember(now, l.peer, now)
+		v.remember(l.peer, now)
 	}
 	l.state, l.deadline, l.bridgeUntil, l.why = stateDraining, now.Add(v.cfg.Drain), time.Time{}, why.String()
 	out.Add(proto.Send{Link: l.id, Msg: proto.Bye{Why: why, Peers: others}})
@@ -209,7 +209,7 @@ func (v *Views) bye(now time.Time, l *link, msg proto.Bye, out *proto.Out) {
 		v.active.Delete(l.peer.ID)
 		v.coolDown(now, l.peer.ID, v.cfg.CoolDown, l.peer.Incarnation, left)
 		if !left {
-			v.remember(now, l.peer, now)
+			v.remember(l.peer, now)
 		}
 		// The other side closes it; should it never, twice the time is enough.
 		l.state, l.bridgeUntil = stateDraining, time.Time{}

@@ -18,12 +18,12 @@ func (v *Views) hear(now time.Time, info proto.PeerInfo) {
 	if v.isDead(now, &info) {
 		return
 	}
-	v.remember(now, info, time.Time{})
+	v.remember(info, time.Time{})
 }
 
 // remember puts a peer into the passive view, unless it has no place there, and
 // drops a random entry if the view overflows.
-func (v *Views) remember(now time.Time, info proto.PeerInfo, heard time.Time) {
+func (v *Views) remember(info proto.PeerInfo, heard time.Time) {
 	if info.ID.IsZero() || info.ID == v.self.ID || len(info.Addrs) == 0 || v.active.Has(info.ID) {
 		return
 	}

@@ -102,7 +102,7 @@ func TestABridgeIsAskedForAndSwappedFor(t *testing.T) {
 }
 
 func TestWhoLeavesSaysGoodbyeAndIsNotAsked(t *testing.T) {
-	s, links := filled(t)
+	s, _ := filled(t)
 	out := s.do(func(out *proto.Out) { s.Leave(s.now, out) })
 	if byes := sent[proto.Bye](out); len(byes) != 5 || byes[0].Why != proto.ByeLeaving {
 		t.Fatalf("said %+v", byes)
@@ -118,7 +118,7 @@ func TestWhoLeavesSaysGoodbyeAndIsNotAsked(t *testing.T) {
 		t.Fatal("still wants to be woken")
 	}
 
-	s, links = filled(t)
+	s, links := filled(t)
 	out = s.says(links[0], person(1), proto.Bye{Why: proto.ByeLeaving})
 	s.knows(person(1))
 	if one(t, outputs[proto.NeighborDraining](out)); s.passive.Has(person(1).ID) {

@@ -125,24 +125,24 @@ func (v *Views) SendFailed(now time.Time, id peer.ID, _ proto.Message, out *prot
 
 // Wake does what has become due, and nothing when nothing has.
 func (v *Views) Wake(now time.Time, out *proto.Out) {
-	if !due(now, v.Deadline()) {
+	if !proto.Due(now, v.Deadline()) {
 		return
 	}
 	for _, l := range append([]*link(nil), v.links...) {
 		v.expire(now, l, out)
 	}
 	if !v.leaving {
-		if due(now, v.lonelyAt) {
+		if proto.Due(now, v.lonelyAt) {
 			v.callForHelp(now, out)
 		}
-		if due(now, v.refillAt) {
+		if proto.Due(now, v.refillAt) {
 			v.refill(now, true, out)
 		}
-		if due(now, v.contacts.startAt) {
+		if proto.Due(now, v.contacts.startAt) {
 			v.contacts.startAt = time.Time{}
 			v.hungry = true
 		}
-		if due(now, v.shuffleAt) {
+		if proto.Due(now, v.shuffleAt) {
 			v.shuffle(now, out)
 		}
 	}
@@ -153,16 +153,12 @@ func (v *Views) Wake(now time.Time, out *proto.Out) {
 func (v *Views) Deadline() time.Time {
 	var next time.Time
 	for _, l := range v.links {
-		next = sooner(next, l.deadline)
-		next = sooner(next, l.bridgeUntil)
+		next = proto.Sooner(next, l.deadline, l.bridgeUntil)
 	}
 	if v.leaving {
 		return next
 	}
-	next = sooner(next, v.refillAt)
-	next = sooner(next, v.contacts.startAt)
-	next = sooner(next, v.lonelyAt)
-	return sooner(next, v.shuffleAt)
+	return proto.Sooner(next, v.refillAt, v.contacts.startAt, v.lonelyAt, v.shuffleAt)
 }
 
 // Active returns the members' IDs in order.
@@ -231,16 +227,6 @@ func (v *Views) moreKnown() bool {
 		}
 	}
 	return false
-}
-
-func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }
-
-// sooner is the earlier of two deadlines, zero being never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
-		return b
-	}
-	return a
 }
 
 // upTo draws a duration from [0, d).

@@ -22,7 +22,7 @@ func (t *Tree) lastDue(streamNo uint8) time.Time {
 // sayLast floods our last numbers that are due.
 func (t *Tree) sayLast(now time.Time, out *proto.Out) {
 	for i := range t.streams {
-		if !due(now, t.lastDue(uint8(i))) {
+		if !proto.Due(now, t.lastDue(uint8(i))) {
 			continue
 		}
 		s := &t.streams[i]

@@ -45,27 +45,8 @@ func (t *Tree) reschedule(w *window) {
 
 func (t *Tree) unschedule(w *window) { heap.Remove(&t.due, w.place) }
 
-// due tells whether a timer that is set has come.
-func due(now, at time.Time) bool { return !at.IsZero() && !now.Before(at) }
-
-// earlier is the earlier of two timers, of which zero is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// sooner is the earlier of two times, both set.
-func sooner(a, b time.Time) time.Time {
-	if b.Before(a) {
 		return b
 	}
 	return a

@@ -187,10 +187,10 @@ func (t *Tree) Receive(now time.Time, link proto.LinkID, from peer.ID, msg proto
 // Wake does what is due.
 func (t *Tree) Wake(now time.Time, out *proto.Out) {
 	for _, n := range t.neighbors {
-		if due(now, n.announceAt) {
+		if proto.Due(now, n.announceAt) {
 			n.sendAnnounce(&t.cache, out)
 		}
-		if due(now, n.owedAt) {
+		if proto.Due(now, n.owedAt) {
 			t.serve(now, n, out)
 		}
 	}
@@ -206,16 +206,16 @@ func (t *Tree) Wake(now time.Time, out *proto.Out) {
 func (t *Tree) Deadline() time.Time {
 	var next time.Time
 	for _, n := range t.neighbors {
-		next = earlier(earlier(next, n.announceAt), n.owedAt)
+		next = proto.Sooner(next, n.announceAt, n.owedAt)
 	}
 	if len(t.due) > 0 {
-		next = earlier(next, t.due[0].next)
+		next = proto.Sooner(next, t.due[0].next)
 	}
 	for i := range t.streams {
-		next = earlier(next, t.lastDue(uint8(i)))
+		next = proto.Sooner(next, t.lastDue(uint8(i)))
 	}
 	if len(t.cache.queue) > 0 {
-		next = earlier(next, t.cache.queue[0].at.Add(t.cfg.CacheFor))
+		next = proto.Sooner(next, t.cache.queue[0].at.Add(t.cfg.CacheFor))
 	}
 	return next
 }

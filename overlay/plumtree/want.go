@@ -48,7 +48,7 @@ func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time
 	if t.wants >= t.cfg.WantsMax || n.wants >= t.cfg.WantsMax/4 {
 		return false
 	}
-	w.wantsAt = earlier(w.wantsAt, at)
+	w.wantsAt = proto.Sooner(w.wantsAt, at)
 	w.wants = slices.Insert(w.wants, i, want{seq: seq, at: at, ends: now.Add(t.cfg.LostAfter), sources: []proto.LinkID{n.link}, owner: n.link})
 	n.wants++
 	t.wants++
@@ -87,7 +87,7 @@ func (v *want) lost(link proto.LinkID) {
 // another timer is started, to expire after a certain timeout" (Plumtree, 3.5).
 func (t *Tree) askNext(now time.Time, w *window, v *want) {
 	v.tried = true
-	defer func() { w.wantsAt = earlier(w.wantsAt, v.at) }()
+	defer func() { w.wantsAt = proto.Sooner(w.wantsAt, v.at) }()
 	for v.turn < len(v.sources) {
 		n := t.neighbor(v.sources[v.turn])
 		if n == nil {
@@ -98,13 +98,13 @@ func (t *Tree) askNext(now time.Time, w *window, v *want) {
 		n.setEager(w.stream)
 		n.graft = append(n.graft, named{id: proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: v.seq}})
 		v.asked = n.link
-		v.at = sooner(v.ends, now.Add(n.patience(&t.cfg)/2))
+		v.at = proto.Sooner(v.ends, now.Add(n.patience(&t.cfg)/2))
 		return
 	}
 	v.asked = 0
 	v.at = v.ends
 	if len(v.sources) == 0 {
-		v.at = sooner(v.ends, now.Add(t.cfg.GraftAfter/2))
+		v.at = proto.Sooner(v.ends, now.Add(t.cfg.GraftAfter/2))
 	}
 }
 
@@ -115,7 +115,7 @@ func (t *Tree) fireWants(now time.Time, w *window) {
 		v := &w.wants[i]
 		// Who is in the middle of a long answer has not failed: links keep order.
 		if n := t.neighbor(v.asked); n != nil {
-			v.at = sooner(v.ends, later(v.at, n.answered.Add(n.patience(&t.cfg)/2)))
+			v.at = proto.Sooner(v.ends, later(v.at, n.answered.Add(n.patience(&t.cfg)/2)))
 		}
 		if !now.Before(v.at) {
 			if !now.Before(v.ends) || v.tried && v.asked == 0 && v.turn == len(v.sources) {
@@ -124,7 +124,7 @@ func (t *Tree) fireWants(now time.Time, w *window) {
 			}
 			t.askNext(now, w, v)
 		}
-		w.wantsAt = earlier(w.wantsAt, v.at)
+		w.wantsAt = proto.Sooner(w.wantsAt, v.at)
 		i++
 	}
 }

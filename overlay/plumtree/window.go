@@ -224,7 +224,7 @@ func (t *Tree) wake(now time.Time, w *window, out *proto.Out) {
 	for w.openSince.IsZero() && len(w.ahead) > 0 && !now.Before(t.waited(w, w.ahead[0].since)) {
 		t.skip(w, out)
 	}
-	if due(now, w.lostAt) {
+	if proto.Due(now, w.lostAt) {
 		w.lostAt = time.Time{}
 		if len(w.ahead) > 0 { // they have timers of their own, and go first
 			w.lostAt = now.Add(t.cfg.LostAfter)
@@ -249,9 +249,9 @@ func (t *Tree) deadline(w *window) time.Time {
 	case len(w.ahead) > 0:
 		next = t.waited(w, w.ahead[0].since)
 	}
-	next = earlier(next, w.lostAt)
+	next = proto.Sooner(next, w.lostAt)
 	if len(w.wants) > 0 {
-		next = earlier(next, w.wantsAt)
+		next = proto.Sooner(next, w.wantsAt)
 	}
 	if w.idle() {
 		next = w.lastAt.Add(t.cfg.WindowFor)
