@@ -28,7 +28,7 @@ type hint struct {
 func (h hint) fresh(now time.Time) bool { return now.Sub(h.at) < hintTTL }
 
 // up notes that a node lives and advertises addrs.
-func (l *ledger) up(now time.Time, node string, addrs []string) {
+func (l *ledger) up(node string, addrs []string) {
 	l.gone(node)
 	if node == l.cfg.Self || len(l.nodes) >= l.cfg.CandidatesMax {
 		return

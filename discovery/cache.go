@@ -57,7 +57,7 @@ func readCache(path string) ([][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	data, err := io.ReadAll(io.LimitReader(f, cacheBytesMax))
 	if err != nil {
 		return nil, err

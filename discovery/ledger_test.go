@@ -69,7 +69,7 @@ func (w *world) repeat(s int, names string, d time.Duration) {
 
 func (w *world) up(names string) {
 	for name := range strings.FieldsSeq(names) {
-		w.l.up(w.now, "node-"+name, []string{addr(name)})
+		w.l.up("node-"+name, []string{addr(name)})
 	}
 }
 

@@ -136,7 +136,7 @@ func (s sink) Fail(err error) {
 // Up tells that a node lives and advertises addrs ("host:port"); again when its
 // addresses change.
 func (m *Manager) Up(node string, addrs []string) {
-	m.change(func(now time.Time) { m.ledger.up(now, node, addrs) })
+	m.change(func(time.Time) { m.ledger.up(node, addrs) })
 }
 
 // Down tells that a node is taken for dead.

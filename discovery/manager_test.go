@@ -345,11 +345,11 @@ func TestWhatMakesNoSenseIsRefusedByName(t *testing.T) {
 		`removal: "soon"`:          func(_ *Config, s *Source) { s.Removal = "soon" },
 	} {
 		cfg, s := Default(), Source{Name: "a", Strategy: strategy}
-		if _, err := New([]Source{s}, cfg, slog.Default()); err != nil {
+		if _, err := New([]Source{s}, cfg, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		f(&cfg, &s)
-		if _, err := New([]Source{s}, cfg, slog.Default()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New([]Source{s}, cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}

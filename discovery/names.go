@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -110,8 +111,6 @@ func (n *Names) resolve(ctx context.Context, entries []Entry) map[string]error {
 		})
 	}
 	wg.Wait()
-	for host, ips := range answers {
-		n.known[host] = ips
-	}
+	maps.Copy(n.known, answers)
 	return failed
 }

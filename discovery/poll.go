@@ -50,8 +50,10 @@ func (p *Poll) Run(ctx context.Context, sink Sink) error {
 	for {
 		began := time.Now()
 		r := p.look(ctx)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil // its errors are ours, not the source's
+		default:
 		}
 		if r.Seen != nil {
 			sink.Observe(r.Seen)

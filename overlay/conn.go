@@ -48,7 +48,7 @@ func (c *tcp) close(hard bool) {
 	if hard {
 		_ = c.SetLinger(0)
 	}
-	_ = c.TCPConn.Close()
+	_ = c.Close()
 }
 
 // secured is a connection after its TLS handshake.

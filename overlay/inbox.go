@@ -35,8 +35,8 @@ func (b *inbox) post(inputs ...proto.Input) bool { return b.put(inputs, 0, false
 
 // postFrames puts in what a reader received, size bytes of frames, and waits
 // while too much is there already.
-func (b *inbox) postFrames(items []proto.Input, size int) bool {
-	return b.put(items, size+frameCost*len(items), true)
+func (b *inbox) postFrames(items []proto.Input, size int) {
+	b.put(items, size+frameCost*len(items), true)
 }
 
 func (b *inbox) put(items []proto.Input, size int, wait bool) bool {

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,11 +91,7 @@ func (l *labels) add(label string) {
 func (l *labels) read() map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make(map[string]uint64, len(l.count))
-	for label, n := range l.count {
-		all[label] = n
-	}
-	return all
+	return maps.Clone(l.count)
 }
 
 // frameMeter counts frames by message. The map never changes once it is made.

@@ -208,7 +208,7 @@ type world struct {
 
 	news    chan struct{} // capacity 1: look again
 	cancel  context.CancelFunc
-	stopped chan error // capacity 1
+	stopped chan struct{} // closed when Run has returned
 
 	mu        sync.Mutex            // guards the rest
 	last      []discovery.Candidate // the latest picture
@@ -241,7 +241,7 @@ func (w *world) start() {
 	w.last, w.failed = nil, ""
 	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.stopped = cancel, make(chan error, 1)
+	w.cancel, w.stopped = cancel, make(chan struct{})
 	go func() {
 		err := w.Strategy.Run(ctx, w)
 		w.mu.Lock()
@@ -251,7 +251,7 @@ func (w *world) start() {
 		}
 		w.mu.Unlock()
 		w.tell()
-		w.stopped <- err
+		close(w.stopped)
 	}()
 }
 

@@ -57,7 +57,7 @@ func TestAKeyThatIsNoneIsRefusedInWordsThatDoNotRepeatIt(t *testing.T) {
 }
 
 // meet performs a TLS handshake and tells what each side says of it.
-func meet(t *testing.T, server, client Source) (serverErr, clientErr error, s, c *tls.Conn) {
+func meet(t *testing.T, server, client Source) (s, c *tls.Conn, serverErr, clientErr error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,7 +94,7 @@ func meet(t *testing.T, server, client Source) (serverErr, clientErr error, s, c
 		_ = y.Close()
 	}
 	serverErr = <-done
-	return serverErr, clientErr, s, c
+	return s, c, serverErr, clientErr
 }
 
 func source(t *testing.T, cluster string, ks ...Key) Source {
@@ -125,7 +125,7 @@ func TestWhoHasTheKeyOfTheClusterIsAMember(t *testing.T) {
 			if swap {
 				test.a, test.b = test.b, test.a
 			}
-			serverErr, clientErr, _, _ := meet(t, test.a, test.b)
+			_, _, serverErr, clientErr := meet(t, test.a, test.b)
 			if test.ok && (serverErr != nil || clientErr != nil) || !test.ok && (serverErr == nil || clientErr == nil) {
 				t.Errorf("%s: server says %v, client says %v, want both ok: %v", name, serverErr, clientErr, test.ok)
 			}
@@ -135,8 +135,8 @@ func TestWhoHasTheKeyOfTheClusterIsAMember(t *testing.T) {
 
 func TestAProofBindsANodeToOneConnectionAndOneSide(t *testing.T) {
 	k := source(t, "c", New())
-	_, _, server, client := meet(t, k, k)
-	_, _, other, _ := meet(t, k, k)
+	server, client, _, _ := meet(t, k, k)
+	other, _, _, _ := meet(t, k, k)
 	me, _ := NewNode()
 	you, _ := NewNode()
 	cs, ss, os := client.ConnectionState(), server.ConnectionState(), other.ConnectionState()
@@ -242,7 +242,7 @@ func TestCertificatesFromFilesProveMembershipAndTheName(t *testing.T) {
 			if server == test.peer {
 				client = node
 			}
-			serverErr, clientErr, _, _ := meet(t, server, client)
+			_, _, serverErr, clientErr := meet(t, server, client)
 			if ok := serverErr == nil && clientErr == nil; ok != test.ok {
 				t.Errorf("%s: server says %v, client %v", name, serverErr, clientErr)
 			}
@@ -278,10 +278,10 @@ func TestASharedIdentityKeepsOtherServicesOut(t *testing.T) {
 	ours := fromFiles(t, ca.issue("", spiffe("spiffe://x/ours")), Shared)
 	same := fromFiles(t, ca.issue("", spiffe("spiffe://x/ours")), Shared)
 	theirs := fromFiles(t, ca.issue("", spiffe("spiffe://x/theirs")), Shared)
-	if s, c, _, _ := meet(t, ours, same); s != nil || c != nil {
+	if _, _, s, c := meet(t, ours, same); s != nil || c != nil {
 		t.Errorf("the same service: %v, %v", s, c)
 	}
-	if s, c, _, _ := meet(t, ours, theirs); s == nil || c == nil {
+	if _, _, s, c := meet(t, ours, theirs); s == nil || c == nil {
 		t.Errorf("another service: %v, %v", s, c)
 	}
 	if err := ours.CheckName(ours.now.own.Leaf, "anything"); err != nil || ours.ProvesNames() {

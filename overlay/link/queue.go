@@ -37,6 +37,7 @@ func classOf(msg proto.Message, size int) (class, proto.CallID) {
 		return echo, m.ID
 	case proto.Adopt:
 		return echo, m.Echo.ID
+	default: // by its size
 	}
 	if size >= bulkFrom {
 		return bulk, proto.CallID{}

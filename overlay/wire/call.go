@@ -4,8 +4,9 @@ import "github.com/starlingmesh/starling/overlay/proto"
 
 // Messages of calls: the wave, and what goes straight to one node.
 
-func (c *codec) callID(field uint8, id *proto.CallID) {
-	s := c.begin(field, 0)
+// callID is the first field of all messages of calls.
+func (c *codec) callID(id *proto.CallID) {
+	s := c.begin(1, 0)
 	c.mustID(1, &id.Caller)
 	c.id(2, &id.Target)
 	number(c, 3, &id.Seq)
@@ -13,7 +14,7 @@ func (c *codec) callID(field uint8, id *proto.CallID) {
 }
 
 func (c *codec) call(m *proto.Call) {
-	c.callID(1, &m.ID)
+	c.callID(&m.ID)
 	number(c, 2, &m.Round)
 	number(c, 3, &m.Oldest)
 	c.peerInfo(4, &m.From)
@@ -59,12 +60,12 @@ func (c *codec) request(field uint8, m *proto.Request) {
 
 // receipt is Took and Seen.
 func (c *codec) receipt(id *proto.CallID, round *uint8) {
-	c.callID(1, id)
+	c.callID(id)
 	number(c, 2, round)
 }
 
 func (c *codec) echo(m *proto.Echo) {
-	c.callID(1, &m.ID)
+	c.callID(&m.ID)
 	number(c, 2, &m.Round)
 	c.flag(3, &m.Final)
 	c.flag(4, &m.Spread)
@@ -127,7 +128,7 @@ func (c *codec) adopt(m *proto.Adopt) {
 }
 
 func (c *codec) callBody(m *proto.CallBody) {
-	c.callID(1, &m.ID)
+	c.callID(&m.ID)
 	c.bytes(2, &m.Payload)
 	c.flag(3, &m.Gone)
 }
@@ -140,13 +141,13 @@ func (c *codec) ask(m *proto.Ask) {
 }
 
 func (c *codec) answer(m *proto.Answer) {
-	c.callID(1, &m.ID)
+	c.callID(&m.ID)
 	c.mustID(2, &m.Node)
 	c.maybeResult(3, &m.Result)
 }
 
 func (c *codec) statusAnswer(m *proto.StatusAnswer) {
-	c.callID(1, &m.ID)
+	c.callID(&m.ID)
 	c.mustID(2, &m.Node)
 	enum(c, 3, &m.Stage, proto.StageFinished)
 	c.maybeResult(4, &m.Result)
@@ -160,7 +161,7 @@ func (c *codec) help(m *proto.Help) {
 }
 
 func (c *codec) helpless(m *proto.Helpless) {
-	c.callID(1, &m.ID)
+	c.callID(&m.ID)
 	c.mustID(2, &m.Target)
 	mustEnum(c, 3, &m.Why, proto.DialNetwork)
 }

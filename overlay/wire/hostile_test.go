@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func TestEveryMistakeHasItsReason(t *testing.T) {
 		want  Reason
 	}{
 		{"nothing", nil, Truncated},
-		{"tag cut", append(valid[:len(valid):len(valid)], 0x80), Truncated},
+		{"tag cut", append(slices.Clip(valid), 0x80), Truncated},
 		{"number cut", valid[:len(valid)-1], Truncated},
 		{"ID cut", raw(codePing, ident(4, me)[:10]), Truncated},
 		{"hash cut", raw(codePing, []byte{3<<2 | kindFixed8, 1, 2, 3}), Truncated},

@@ -58,9 +58,9 @@ func (c *codec) write(m proto.Message) {
 	case proto.Adopt:
 		c.adopt(&m)
 	case proto.Cancel:
-		c.callID(1, &m.ID)
+		c.callID(&m.ID)
 	case proto.Pull:
-		c.callID(1, &m.ID)
+		c.callID(&m.ID)
 	case proto.CallBody:
 		c.callBody(&m)
 	case proto.Ask:
@@ -68,7 +68,7 @@ func (c *codec) write(m proto.Message) {
 	case proto.Answer:
 		c.answer(&m)
 	case proto.StatusAsk:
-		c.callID(1, &m.ID)
+		c.callID(&m.ID)
 	case proto.StatusAnswer:
 		c.statusAnswer(&m)
 	case proto.Help:
@@ -191,11 +191,11 @@ func (c *codec) readWave(code code) proto.Message {
 		return m
 	case codeCancel:
 		var m proto.Cancel
-		c.callID(1, &m.ID)
+		c.callID(&m.ID)
 		return m
 	case codePull:
 		var m proto.Pull
-		c.callID(1, &m.ID)
+		c.callID(&m.ID)
 		return m
 	case codeCallBody:
 		var m proto.CallBody
@@ -218,7 +218,7 @@ func (c *codec) readDirect(code code) proto.Message {
 		return m
 	case codeStatusAsk:
 		var m proto.StatusAsk
-		c.callID(1, &m.ID)
+		c.callID(&m.ID)
 		return m
 	case codeStatusAnswer:
 		var m proto.StatusAnswer

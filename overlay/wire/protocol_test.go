@@ -159,13 +159,13 @@ func (p page) walk(heading string, b []byte) error {
 		if structure == "" {
 			continue
 		}
-		if section := p.section(structure); section != "" {
-			nested := reader{in: b, i: before, end: len(b)}
-			if err := p.walk(section, nested.view()); err != nil {
-				return fmt.Errorf("%s: %w", heading, err)
-			}
-		} else {
+		section := p.section(structure)
+		if section == "" {
 			return fmt.Errorf("%s: no structure %q", heading, structure)
+		}
+		nested := reader{in: b, i: before, end: len(b)}
+		if err := p.walk(section, nested.view()); err != nil {
+			return fmt.Errorf("%s: %w", heading, err)
 		}
 	}
 	if r.why != 0 {
