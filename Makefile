@@ -18,8 +18,8 @@ demo: ## five real sidecars; one is killed, one paused; a multicall tells what b
 
 test: ## every test that needs no root, no server and no network beyond this machine (8 minutes at most, warm)
 	go vet ./...
-	go test ./...
-	go test -race $$(go list ./... | grep -v -e /overlay/sim -e /flock/crowd)
+	go test -timeout 20m ./...
+	go test -timeout 20m -race $$(go list ./... | grep -v -e /overlay/sim -e /flock/crowd)
 	$(CROWD) -v ./cmd/starling/flock/crowd
 
 # The tests with 64 processes have the machine to themselves, and are never cached.
