@@ -56,18 +56,22 @@ func (t *Tree) arrived(now time.Time, w *window, e *cached) {
 		return
 	}
 	v := &w.wants[i]
-	for _, link := range v.sources {
-		e.nowHas(link)
+	for _, s := range v.sources {
+		if !s.guess {
+			e.nowHas(s.link)
+		}
 	}
-	if n := t.neighbor(e.parent); n != nil && slices.Contains(v.sources[:v.turn], n.link) {
-		n.answered = now
+	if i := v.findSource(e.parent); i >= 0 && i < v.turn {
+		if n := t.neighbor(e.parent); n != nil {
+			n.answered = now
+		}
 	}
 	t.unwant(w, i)
 }
 
 // missBelow notes what precedes a broadcast that came over n and is not here.
-// Who has one of them has likely those before, so this is an announcement too;
-// each link makes it once for a number. Where a sequence began for us is not
+// Who has one of them has likely those before, so it may be asked for them;
+// each link is taken so once for a number. Where a sequence began for us is not
 // known at first: what others still keep of it was said in our time.
 func (t *Tree) missBelow(now time.Time, w *window, n *neighbor, seq uint64) {
 	if n == nil || w.base+1 >= seq {
@@ -79,7 +83,7 @@ func (t *Tree) missBelow(now time.Time, w *window, n *neighbor, seq uint64) {
 	for i, _ := w.findAhead(s); s < seq; s++ {
 		if i < len(w.ahead) && w.ahead[i].seq == s {
 			i++
-		} else if !t.wanted(now, w, s, n, at) {
+		} else if !t.wanted(now, w, s, n, true, at) {
 			break
 		}
 	}
@@ -190,7 +194,7 @@ func (t *Tree) announced(now time.Time, n *neighbor, k key, r proto.Range, left 
 		if *left--; *left < 0 {
 			return WhyTooWide
 		}
-		if !w.done(s) && !t.wanted(now, w, s, n, at) {
+		if !w.done(s) && !t.wanted(now, w, s, n, false, at) {
 			return WhyWantsFull
 		}
 	}

@@ -17,15 +17,23 @@ type want struct {
 	ends  time.Time    // when it is dropped at the latest
 	asked proto.LinkID // who was asked last, and may still answer in time; 0: nobody
 	tried bool         // somebody was asked, or could have been
-	// sources are who announced it, at most sourcesMax, without those whose link
+	// sources are who may have it, at most sourcesMax, without those whose link
 	// went down or who said that they cannot give it. Up to turn they were asked.
-	sources []proto.LinkID
+	sources []source
 	turn    int
 	owner   proto.LinkID   // whose quota it counts in
 	owed    []proto.LinkID // who asked us for it meanwhile
 }
 
-// sourcesMax is how many announcers of one missing broadcast are remembered:
+// source is who is asked for a missing broadcast.
+type source struct {
+	link proto.LinkID
+	// guess: it did not announce it, but sent a later one. It may miss it as we
+	// do, and then must get it from us.
+	guess bool
+}
+
+// sourcesMax is how many sources of one missing broadcast are remembered:
 // more than an active view has links.
 const sourcesMax = 16
 
@@ -33,13 +41,13 @@ func (w *window) findWant(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(w.wants, seq, func(v want, seq uint64) int { return cmp.Compare(v.seq, seq) })
 }
 
-// wanted notes that a link's other end has a broadcast that we miss, to be
-// asked for at the given time if it has not come. It tells whether there was
-// room. The caller reschedules w.
-func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time.Time) bool {
+// wanted notes that a link's other end has a broadcast that we miss, or by our
+// guess may have it, to be asked for at the given time if it has not come. It
+// tells whether there was room. The caller reschedules w.
+func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, guess bool, at time.Time) bool {
 	i, found := w.findWant(seq)
 	if found {
-		w.wants[i].announcedBy(n.link)
+		w.wants[i].announcedBy(source{n.link, guess})
 		if v := &w.wants[i]; v.tried && v.asked == 0 && v.turn < len(v.sources) {
 			t.askNext(now, w, v)
 		}
@@ -49,33 +57,42 @@ func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, at time
 		return false
 	}
 	w.wantsAt = proto.Sooner(w.wantsAt, at)
-	w.wants = slices.Insert(w.wants, i, want{seq: seq, at: at, ends: now.Add(t.cfg.LostAfter), sources: []proto.LinkID{n.link}, owner: n.link})
+	w.wants = slices.Insert(w.wants, i, want{seq: seq, at: at, ends: now.Add(t.cfg.LostAfter), sources: []source{{n.link, guess}}, owner: n.link})
 	n.wants++
 	t.wants++
 	return true
 }
 
-// announcedBy adds a source. Who announces it again after being asked had not
-// got it then, or does not push it: it is asked once more.
-func (v *want) announcedBy(link proto.LinkID) {
-	if i := slices.Index(v.sources, link); i >= v.turn {
-		return
-	} else if i >= 0 {
-		v.sources = append(slices.Delete(v.sources, i, i+1), link)
+// announcedBy adds a source. Who announces it after being asked had not got it
+// then, or does not push it: it is asked once more.
+func (v *want) announcedBy(by source) {
+	i := v.findSource(by.link)
+	switch {
+	case i < 0 && len(v.sources) < sourcesMax:
+		v.sources = append(v.sources, by)
+	case i < 0 || by.guess: // no news
+	case i < v.turn:
+		v.sources = append(slices.Delete(v.sources, i, i+1), by)
 		v.turn--
-	} else if len(v.sources) < sourcesMax {
-		v.sources = append(v.sources, link)
+	default:
+		v.sources[i] = by
 	}
 }
 
 // lost removes a source that will not give it.
 func (v *want) lost(link proto.LinkID) {
-	if i := slices.Index(v.sources, link); i >= 0 {
-		v.sources = slices.Delete(v.sources, i, i+1)
-		if i < v.turn {
-			v.turn--
-		}
+	i := v.findSource(link)
+	if i < 0 {
+		return
 	}
+	v.sources = slices.Delete(v.sources, i, i+1)
+	if i < v.turn {
+		v.turn--
+	}
+}
+
+func (v *want) findSource(link proto.LinkID) int {
+	return slices.IndexFunc(v.sources, func(s source) bool { return s.link == link })
 }
 
 // askNext asks the next that announced it. When all were asked it waits for
@@ -89,9 +106,9 @@ func (t *Tree) askNext(now time.Time, w *window, v *want) {
 	v.tried = true
 	defer func() { w.wantsAt = proto.Sooner(w.wantsAt, v.at) }()
 	for v.turn < len(v.sources) {
-		n := t.neighbor(v.sources[v.turn])
+		n := t.neighbor(v.sources[v.turn].link)
 		if n == nil {
-			v.lost(v.sources[v.turn])
+			v.lost(v.sources[v.turn].link)
 			continue
 		}
 		v.turn++
