@@ -16,7 +16,7 @@ func besieged(seed uint64) (*World, *Hostile) {
 	cfg.Core.Broadcast.WantsMax, cfg.Core.Broadcast.CacheCount = 64, 8
 	cfg.Core.Broadcast.BodyMax = 64 << 10
 	cfg.Core.Directory.EntriesMax = 16
-	cfg.Core.Wave.OpenMax = 4
+	cfg.Core.Wave.OpenMax, cfg.Core.Wave.WindowsMax = 4, 8
 	w := New(cfg)
 	for range 3 {
 		w.Start()
@@ -70,6 +70,15 @@ var siege = map[string]func(w *World, e *Hostile, v *Node){
 		far := e.call(1<<40, time.Second)
 		far.Oldest = 1
 		e.joined(v, e.call(1, time.Second), far)
+	},
+	"call_without_window": func(_ *World, e *Hostile, v *Node) {
+		var all []proto.Message
+		for i := range 12 {
+			m := e.call(1, time.Second)
+			m.ID.Caller = someID(byte(100 + i))
+			all = append(all, m)
+		}
+		e.joined(v, all...)
 	},
 	"call_table_full": func(_ *World, e *Hostile, v *Node) {
 		v.world.apps.hang = 1

@@ -33,13 +33,14 @@ type Weather struct {
 const (
 	stormy    = 75 * time.Second
 	recovery  = 90 * time.Second
-	aftermath = 50 * time.Second
+	lifetime  = 120 * time.Second // at the least
+	aftermath = 15 * time.Second  // after the last call and broadcast
 )
 
 // Draw makes a seed's weather. nodes replaces the drawn size unless it is 0.
 func Draw(seed uint64, nodes int) *Weather {
 	r := rand.New(rand.NewPCG(seed, 0x3ea7e2))
-	y := &Weather{Seed: seed, rng: r, Nodes: 3 + int(98*math.Pow(r.Float64(), 7))}
+	y := &Weather{Seed: seed, rng: r, Nodes: 3 + int(98*math.Pow(r.Float64(), 8))}
 	if nodes > 0 {
 		y.Nodes = nodes
 	}
@@ -56,7 +57,7 @@ func Draw(seed uint64, nodes int) *Weather {
 	// One fault, and one call, costs steps in the number of nodes.
 	size := 1 + float64(y.Nodes)/6
 	y.pace = time.Duration(size * float64(200*time.Millisecond) * (1 + 20*pow4(r.Float64())))
-	y.asking = time.Duration(size * float64(100*time.Millisecond) * (1 + 20*pow4(r.Float64())))
+	y.asking = time.Duration(size * float64(150*time.Millisecond) * (1 + 20*pow4(r.Float64())))
 	return y
 }
 
@@ -325,7 +326,7 @@ func (y *Weather) proof(core []*Node) {
 		w.Run(time.Second)
 	}
 	casts := w.apps.casts[first:]
-	w.Run(aftermath - 6*time.Second)
+	w.Run(max(aftermath, lifetime-w.now))
 	if w.failed != "" {
 		return
 	}
