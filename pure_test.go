@@ -22,7 +22,7 @@ import (
 // and in production, because there is nothing in them that could know the difference.
 var pure = []string{
 	"overlay/peer", "overlay/proto", "overlay/hyparview", "overlay/plumtree", "overlay/directory", "overlay/wave",
-	"overlay/core", "overlay/wire",
+	"overlay/wave/once", "overlay/wave/alarm", "overlay/core", "overlay/wire",
 }
 
 // impureImports would bring in concurrency, the outside world or chance that no seed controls.

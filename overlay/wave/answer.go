@@ -28,7 +28,7 @@ func (w *Wave) receiveAsk(now time.Time, on proto.LinkID, from proto.PeerInfo, m
 		r := w.overloaded()
 		answer(&r)
 		return
-	case how == admitOld, how == admitJump, c.exec.state == execDropped, c.exec.state == execRelay:
+	case how == admitOld, c.exec.state == execDropped, c.exec.state == execRelay:
 		answer(w.closedCall())
 		return
 	case c.exec.state == execDone:

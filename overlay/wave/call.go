@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wave/alarm"
 )
 
 // call is what one node knows of one call: its own run, its part in the wave,
@@ -28,7 +29,7 @@ type call struct {
 	open      bool      // counts against the caller's bound
 	kept      bool      // the result has a payload that counts as kept
 	forgotten bool      // no longer in the table
-	alarm     alarm
+	alarm     alarm.Alarm[sleeper]
 }
 
 // exec is the run of the local handler.
@@ -69,8 +70,7 @@ type admission uint8
 const (
 	admitNew   admission = iota + 1
 	admitKnown           // in the table
-	admitOld             // seen and forgotten, cancelled unseen, or below the oldest open
-	admitJump            // its number runs too far ahead
+	admitOld             // seen and forgotten, cancelled unseen, below the oldest open, or too far ahead
 	admitFull            // no room: it will never run here
 )
 
@@ -90,14 +90,14 @@ func (w *Wave) admit(now time.Time, on proto.LinkID, msg proto.Call, out *proto.
 	}
 	w.raise(win, msg.ID, msg.Oldest, out)
 	switch {
-	case win.has(msg.ID.Seq) || msg.ID.Caller == w.self:
+	case win.Has(msg.ID.Seq) || msg.ID.Caller == w.self:
 		out.Add(proto.Ignored{Why: "call_seen_before", Peer: msg.ID.Caller})
 		return nil, admitOld
-	case win.jumps(msg.ID.Seq):
+	case win.Jumps(msg.ID.Seq):
 		out.Add(proto.Ignored{Why: "call_sequence_jump", Peer: msg.ID.Caller})
-		return nil, admitJump
+		return nil, admitOld
 	case w.openOf[msg.ID.Caller] >= w.cfg.OpenMax || w.openBytes+int(msg.Size) > w.cfg.OpenBytes || !w.makeRoom(out):
-		win.mark(msg.ID.Seq) // so that it never runs, whatever copy comes later
+		win.Mark(msg.ID.Seq) // so that it never runs, whatever copy comes later
 		out.Add(proto.Ignored{Why: "call_table_full", Peer: msg.ID.Caller})
 		return nil, admitFull
 	}
@@ -106,11 +106,11 @@ func (w *Wave) admit(now time.Time, on proto.LinkID, msg proto.Call, out *proto.
 
 // enter puts a call into the table; from now on it counts as seen.
 func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
-	win.mark(msg.ID.Seq)
+	win.Mark(msg.ID.Seq)
 	win.calls++
 	c := &call{msg: msg, deadline: now.Add(min(msg.Remaining, proto.MaxBudget)), window: win}
 	c.forget = c.deadline.Add(w.cfg.Keep)
-	c.alarm = alarm{index: -1, call: c}
+	c.alarm.Of = c
 	w.calls[msg.ID] = c
 	w.order.add(c)
 	w.openUp(c)
@@ -238,11 +238,11 @@ func (w *Wave) progress(now time.Time, c *call, out *proto.Out) {
 	if c.part != nil && !c.part.closed {
 		at = earliest(at, c.part.flushAt, c.part.aliveAt, c.part.tookAt, c.part.quietAt)
 	}
-	w.set(&c.alarm, at)
+	w.alarms.Set(&c.alarm, at)
 }
 
-// wakeCall: something of this call has come due.
-func (w *Wave) wakeCall(now time.Time, c *call, out *proto.Out) {
+// wake: something of this call has come due.
+func (c *call) wake(w *Wave, now time.Time, out *proto.Out) {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	if due(c.forget) {
 		w.forgetCall(c, out)

@@ -251,7 +251,7 @@ func TestASettledWaveDoesNotHoldBackItsSequence(t *testing.T) {
 	s.said()
 	s.pass(s.w.cfg.Linger)
 	s.wants("Cancel>1 Cancel>2")
-	if got := s.w.waveSeq.oldest(); got != id.Seq+1 {
+	if got := s.w.waveSeq.Oldest(); got != id.Seq+1 {
 		t.Errorf("the oldest open is %d after call %d", got, id.Seq)
 	}
 }

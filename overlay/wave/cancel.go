@@ -9,17 +9,13 @@ import (
 // raise tells that a caller has finished with all below oldest: what is kept
 // of those calls is of no use to anybody any more.
 func (w *Wave) raise(win *window, id proto.CallID, oldest uint64, out *proto.Out) {
-	if oldest <= win.floor {
-		return
-	}
-	for _, s := range win.seen {
-		for id.Seq = s.from; win.calls > 0 && id.Seq <= s.to && id.Seq < oldest; id.Seq++ {
+	for _, s := range win.Raise(oldest) {
+		for id.Seq = s.From; win.calls > 0 && id.Seq <= s.To; id.Seq++ {
 			if c := w.calls[id]; c != nil {
 				w.forgetCall(c, out)
 			}
 		}
 	}
-	win.raise(oldest)
 }
 
 // makeRoom drops the oldest finished call when the table is full. The window
@@ -76,8 +72,8 @@ func (w *Wave) receiveCancel(now time.Time, m proto.Cancel, out *proto.Out) {
 		}
 		return
 	}
-	if win := w.window(now, m.ID, m.ID.Seq, 0); win != nil && !win.jumps(m.ID.Seq) {
-		win.mark(m.ID.Seq)
+	if win := w.window(now, m.ID, m.ID.Seq, 0); win != nil && !win.Jumps(m.ID.Seq) {
+		win.Mark(m.ID.Seq)
 	}
 }
 
@@ -107,7 +103,7 @@ func (w *Wave) forgetCall(c *call, out *proto.Out) {
 	if c.exec.state == execRunning {
 		out.Add(proto.CancelDispatch{ID: c.msg.ID, Why: "forgotten"})
 	}
-	w.set(&c.alarm, time.Time{})
+	w.alarms.Set(&c.alarm, time.Time{})
 	delete(w.calls, c.msg.ID)
 	c.window.calls--
 	c.exec.state = execDropped

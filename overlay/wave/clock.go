@@ -24,13 +24,6 @@ func (w *Wave) LinkUp(at time.Time, id proto.LinkID) { w.clocks[id] = &timing{up
 // is old, for clocks drift.
 func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
 	rtt = max(1, rtt)
-	for _, list := range [][]*link{w.links, w.pooled} {
-		for _, l := range list {
-			if l.id == id {
-				l.rtt = rtt
-			}
-		}
-	}
 	t := w.clocks[id]
 	if t == nil {
 		return
@@ -39,6 +32,14 @@ func (w *Wave) Timing(id proto.LinkID, rtt, offset time.Duration) {
 		t.offset, t.doubt = offset, rtt
 	}
 	t.rtt = rtt
+}
+
+// rtt is the latest round trip of a connection; 0: not measured yet.
+func (w *Wave) rtt(id proto.LinkID) time.Duration {
+	if t := w.clocks[id]; t != nil {
+		return t.rtt
+	}
+	return 0
 }
 
 // age is how old a frame may be that was stamped by the peer's clock. What is

@@ -92,44 +92,35 @@ func Default() Config {
 
 // Validate names the first field that makes no sense.
 func (c Config) Validate() error {
-	for _, d := range []struct {
+	for _, f := range []struct {
 		name string
-		v    time.Duration
+		ok   bool
 	}{
-		{"flush", c.Flush},
-		{"alive_min", c.AliveMin},
-		{"star_receipt", c.StarReceipt},
-		{"star_silence", c.StarSilence},
-		{"orphan_wait", c.OrphanWait},
-		{"ask_patience", c.AskPatience},
-		{"ask_retry", c.AskRetry},
-		{"down_for", c.DownFor},
-		{"keep", c.Keep},
-		{"linger", c.Linger},
+		{"flush", c.Flush > 0},
+		{"flush_bytes", c.FlushBytes > 0},
+		{"flush_results", c.FlushResults > 0},
+		{"alive_min", c.AliveMin > 0},
+		{"star_receipt", c.StarReceipt > 0},
+		{"star_silence", c.StarSilence > 0},
+		{"orphan_wait", c.OrphanWait > 0},
+		{"ask_patience", c.AskPatience > 0},
+		{"ask_retry", c.AskRetry > 0},
+		{"asks_max", c.AsksMax > 0},
+		{"pulls_max", c.PullsMax > 0},
+		{"inline_request", c.InlineRequest > 0},
+		{"inline_reply", c.InlineReply > 0},
+		{"relay_bytes", c.RelayBytes > 0},
+		{"kept_bytes", c.KeptBytes > 0},
+		{"open_max", c.OpenMax > 0},
+		{"open_bytes", c.OpenBytes > 0},
+		{"calls_max", c.CallsMax > 0},
+		{"windows_max", c.WindowsMax > 0},
+		{"down_for", c.DownFor > 0},
+		{"keep", c.Keep > 0},
+		{"linger", c.Linger > 0},
 	} {
-		if d.v <= 0 {
-			return fmt.Errorf("wave: %s must be positive, not %v", d.name, d.v)
-		}
-	}
-	for _, n := range []struct {
-		name string
-		v    int
-	}{
-		{"flush_bytes", c.FlushBytes},
-		{"flush_results", c.FlushResults},
-		{"asks_max", c.AsksMax},
-		{"pulls_max", c.PullsMax},
-		{"inline_request", c.InlineRequest},
-		{"inline_reply", c.InlineReply},
-		{"relay_bytes", c.RelayBytes},
-		{"kept_bytes", c.KeptBytes},
-		{"open_max", c.OpenMax},
-		{"open_bytes", c.OpenBytes},
-		{"calls_max", c.CallsMax},
-		{"windows_max", c.WindowsMax},
-	} {
-		if n.v <= 0 {
-			return fmt.Errorf("wave: %s must be positive, not %d", n.name, n.v)
+		if !f.ok {
+			return fmt.Errorf("wave: %s must be positive", f.name)
 		}
 	}
 	if c.AliveMax < c.AliveMin {

@@ -145,15 +145,9 @@ func (w *Wave) noteUndialled(now time.Time, to peer.ID, why proto.DialWhy) {
 		return // a bound of our own says nothing about the node
 	}
 	if w.undialled.Len() >= failedMax {
-		for _, id := range w.undialled.Keys() {
-			if f, _ := w.undialled.Get(id); !now.Before(f.until) {
-				w.undialled.Delete(id)
-			}
-		}
+		w.undialled.Clear()
 	}
-	if w.undialled.Len() < failedMax {
-		w.undialled.Put(to, failedDial{now.Add(w.cfg.AskRetry), why})
-	}
+	w.undialled.Put(to, failedDial{now.Add(w.cfg.AskRetry), why})
 }
 
 // mayDial: nobody has just found that the target cannot be dialled.
@@ -206,10 +200,6 @@ func (w *Wave) leaveRoom(now time.Time, t *target, out *proto.Out) {
 	}
 	t.ask.room = false
 	w.asks--
-	if w.filling {
-		return
-	}
-	w.filling = true
 	for len(w.waiting) > 0 && w.asks < w.cfg.AsksMax {
 		next := w.waiting[0]
 		w.waiting = w.waiting[1:]
@@ -218,7 +208,6 @@ func (w *Wave) leaveRoom(now time.Time, t *target, out *proto.Out) {
 			w.arm(next.q)
 		}
 	}
-	w.filling = false
 }
 
 // endAsk: the target has its verdict. If that is not its own word, it is told
@@ -234,7 +223,7 @@ func (w *Wave) endAsk(now time.Time, t *target, own bool, out *proto.Out) {
 	}
 	if !t.q.wave && w.direct[t.id] == t {
 		delete(w.direct, t.id)
-		w.directSeq[t.id.Target].close(t.id.Seq)
+		w.directSeq[t.id.Target].Close(t.id.Seq)
 	}
 	if t.fetching {
 		t.q.fetching--

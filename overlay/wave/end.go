@@ -53,8 +53,8 @@ func (w *Wave) giveStatus(now time.Time, t *target, executed proto.Executed, out
 	w.give(now, t, v, out)
 }
 
-// wakeQuestion does what is due for a call of ours.
-func (w *Wave) wakeQuestion(now time.Time, q *question, out *proto.Out) {
+// wake does what is due for a call of ours.
+func (q *question) wake(w *Wave, now time.Time, out *proto.Out) {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	if due(q.endAt) {
 		if !q.done {
@@ -83,9 +83,9 @@ func (w *Wave) arm(q *question) {
 	switch {
 	case q.retired:
 	case q.done:
-		w.set(&q.alarm, q.endAt)
+		w.alarms.Set(&q.alarm, q.endAt)
 	default:
-		w.set(&q.alarm, earliest(q.endAt, q.directAt, q.statusAt, q.askAt))
+		w.alarms.Set(&q.alarm, earliest(q.endAt, q.directAt, q.statusAt, q.askAt))
 	}
 }
 

@@ -13,8 +13,8 @@ func (w *Wave) holds() map[string]int {
 	return map[string]int{
 		"calls": len(w.calls), "rolled calls": w.order.len(), "open callers": len(w.openOf), "open calls": w.openCalls,
 		"open bytes": w.openBytes, "kept": w.kept.len(), "kept bytes": w.keptBytes, "questions": w.questions.len(),
-		"refs": len(w.byRef), "direct": len(w.direct), "asks": w.asks, "alarms": len(w.alarms),
-		"open numbers": len(w.waveSeq.open),
+		"refs": len(w.byRef), "direct": len(w.direct), "asks": w.asks, "alarms": w.alarms.Len(),
+		"open numbers": w.waveSeq.Open(),
 	}
 }
 
@@ -47,8 +47,8 @@ func TestAHundredThousandCallsLeaveNothingBehind(t *testing.T) {
 				}
 			}
 			for k, win := range w.windows {
-				if len(win.seen) > 2 {
-					t.Fatalf("the window of %v has %d spans", k.caller.Short(), len(win.seen))
+				if win.Spans() > 2 {
+					t.Fatalf("the window of %v has %d spans", k.caller.Short(), win.Spans())
 				}
 			}
 			if len(w.order.list)+len(w.kept.list)+len(w.questions.list) > 200 {

@@ -3,7 +3,6 @@ package wave
 import (
 	"time"
 
-	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
@@ -11,21 +10,20 @@ import (
 // passed it on to, and what it gathers for its parent. The caller's own part
 // has no parent.
 type part struct {
-	round    uint8
-	parent   proto.LinkID // 0: the caller itself
-	parentID peer.ID
-	orphan   bool    // the parent's link broke: news goes straight to the caller
-	spokes   []spoke // the set of links, frozen at first receipt
-	closed   bool    // the final echo is out, or the call was cancelled
-	tookAt   time.Time
-	flushAt  time.Time // news goes up then
-	aliveAt  time.Time // an empty PART goes up then
-	quietAt  time.Time // a spoke may have fallen silent by then
-	alive    time.Duration
-	spread   bool // told the parent so
-	again    bool // what was told is lost: the next report repeats it
-	fresh    news // not told yet
-	all      news // told, and kept for an adoption
+	round   uint8
+	parent  proto.LinkID // 0: the caller itself
+	orphan  bool         // the parent's link broke: news goes straight to the caller
+	spokes  []spoke      // the set of links, frozen at first receipt
+	closed  bool         // the final echo is out, or the call was cancelled
+	tookAt  time.Time
+	flushAt time.Time // news goes up then
+	aliveAt time.Time // an empty PART goes up then
+	quietAt time.Time // a spoke may have fallen silent by then
+	alive   time.Duration
+	spread  bool // told the parent so
+	again   bool // what was told is lost: the next report repeats it
+	fresh   news // not told yet
+	all     news // told, and kept for an adoption
 }
 
 // news is what goes up: results, receipts and testimony.
@@ -103,7 +101,7 @@ func (w *Wave) receiveCall(now time.Time, on proto.LinkID, from proto.PeerInfo, 
 	switch {
 	case how == admitFull:
 		w.refuseFull(on, m, out)
-	case how == admitOld || how == admitJump:
+	case how == admitOld:
 		w.seen(on, m, out)
 	case how == admitKnown && c.part != nil && m.Round <= c.part.round:
 		w.receiveCrossing(now, c, on, m, out)
@@ -152,7 +150,7 @@ func (w *Wave) receiveCrossing(now time.Time, c *call, on proto.LinkID, m proto.
 // becomes the parent, the set of links is frozen, CALL goes out on them, and
 // only then the handler is asked.
 func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.PeerInfo, m proto.Call, out *proto.Out) {
-	p := &part{round: m.Round, parent: on, parentID: from.ID, alive: w.cfg.AliveMin, spread: m.Round == 0}
+	p := &part{round: m.Round, parent: on, alive: w.cfg.AliveMin, spread: m.Round == 0}
 	p.aliveAt = now.Add(p.alive)
 	c.part = p
 	if !c.open { // reached directly, or in the round before, and finished
@@ -189,7 +187,7 @@ func (w *Wave) forward(now time.Time, c *call, links []*link, except proto.LinkI
 		if l.id == except || l.draining {
 			continue
 		}
-		left := remaining - 2*l.rtt - 2*w.cfg.Flush
+		left := remaining - 2*w.rtt(l.id) - 2*w.cfg.Flush
 		if left <= 0 {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wave/alarm"
 )
 
 // question is a call as its caller sees it: whom it asked, and what is known.
@@ -37,7 +38,7 @@ type question struct {
 	asking   []*target // with an ask in flight or to be tried again
 	fetches  []*target // large replies that wait to be fetched
 	fetching int       // and that are being fetched
-	alarm    alarm
+	alarm    alarm.Alarm[sleeper]
 }
 
 // edge is a link of the wave, from parent to child.
@@ -104,7 +105,7 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 	}
 	q := &question{ref: in.Ref, started: now, deadline: now.Add(min(in.Budget, proto.MaxBudget)), enough: in.MinReplies}
 	q.endAt = q.deadline.Add(w.cfg.Flush) // our own application has a moment for its word
-	q.alarm = alarm{index: -1, question: q}
+	q.alarm.Of = q
 	roster := w.members.Roster()
 	listed := w.draw(now, q, roster, in.Select)
 	w.questions.add(q)
@@ -118,7 +119,7 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 	q.wave = live > 0 && (in.Select.Everybody() || live > w.cfg.DirectMax && live >= min(64, len(roster.Members)/10))
 	started := proto.CallStarted{Ref: in.Ref, Roster: roster, Targets: listed}
 	if q.wave {
-		started.ID = proto.CallID{Caller: w.self, Seq: w.waveSeq.next()}
+		started.ID = proto.CallID{Caller: w.self, Seq: w.waveSeq.Next()}
 	}
 	out.Add(started)
 	excluded := w.exclude(now, q, out)
@@ -171,7 +172,7 @@ func (w *Wave) exclude(now time.Time, q *question, out *proto.Out) []peer.ID {
 // startWave: everybody, or so many that asking each would cost more.
 func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.StartCall, excluded []peer.ID, out *proto.Out) {
 	msg := proto.Call{
-		ID: id, Oldest: w.waveSeq.oldest(), From: w.members.Self().Info(), Select: in.Select, Excluded: excluded,
+		ID: id, Oldest: w.waveSeq.Oldest(), From: w.members.Self().Info(), Select: in.Select, Excluded: excluded,
 		Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
 	}
 	c := w.enter(now, w.window(now, id, id.Seq, 0), msg)
@@ -226,9 +227,9 @@ func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *
 			continue
 		}
 		seq := w.sequenceTo(t.node())
-		t.id = proto.CallID{Caller: w.self, Target: t.node(), Seq: seq.next()}
+		t.id = proto.CallID{Caller: w.self, Target: t.node(), Seq: seq.Next()}
 		msg := proto.Call{
-			ID: t.id, Oldest: seq.oldest(), From: self, Select: in.Select,
+			ID: t.id, Oldest: seq.Oldest(), From: self, Select: in.Select,
 			Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
 		}
 		if t.node() == w.self {

@@ -85,7 +85,7 @@ func (w *Wave) retire(q *question, out *proto.Out) {
 	if q.retired || !q.done || q.wave && q.call != nil && !q.call.part.closed {
 		return
 	}
-	w.set(&q.alarm, time.Time{})
+	w.alarms.Set(&q.alarm, time.Time{})
 	q.retired = true
 	w.questions.leave()
 	if c := q.call; c != nil {
@@ -93,8 +93,8 @@ func (w *Wave) retire(q *question, out *proto.Out) {
 		if !q.wave {
 			seq = w.directSeq[w.self]
 		}
-		seq.close(c.msg.ID.Seq)
-		w.raise(c.window, c.msg.ID, seq.oldest(), out)
+		seq.Close(c.msg.ID.Seq)
+		w.raise(c.window, c.msg.ID, seq.Oldest(), out)
 		if !c.forgotten && !c.owes() {
 			w.shut(c)
 		}

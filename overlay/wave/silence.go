@@ -59,11 +59,7 @@ func (w *Wave) lookForQuiet(now time.Time, c *call, out *proto.Out) {
 		if p.round == 0 && s.state == spokeChild {
 			continue // its handler is slow; the budget ends that
 		}
-		var rtt time.Duration
-		if l := w.link(s.link); l != nil {
-			rtt = l.rtt
-		}
-		if at := s.heard.Add(w.quietAfter(p, s.interval, rtt)); now.Before(at) {
+		if at := s.heard.Add(w.quietAfter(p, s.interval, w.rtt(s.link))); now.Before(at) {
 			p.quietAt = earliest(p.quietAt, at)
 			continue
 		}

@@ -1,13 +1,14 @@
 package wave
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wave/alarm"
+	"github.com/starlingmesh/starling/overlay/wave/once"
 )
 
 // Members is what the wave reads of the directory.
@@ -46,16 +47,15 @@ type Wave struct {
 	questions roll[*question] // settled or not, until their wave has ended, oldest first
 	byRef     map[uint64]*question
 	direct    map[proto.CallID]*target // asks under an ID of their own
-	waveSeq   sequence
-	directSeq map[peer.ID]*sequence
+	waveSeq   once.Sequence
+	directSeq map[peer.ID]*once.Sequence
 	directMin uint64    // a new sequence of direct calls counts on from here
 	helping   []helping // asks made for others, oldest first
 	asks      int       // direct asks that have no receipt yet
 	waiting   []*target // for room among them
-	filling   bool      // room is being given out
 	undialled peer.Map[failedDial]
 
-	alarms alarms
+	alarms alarm.Queue[sleeper]
 	stats  Stats
 }
 
@@ -73,53 +73,7 @@ type Stats struct {
 type link struct {
 	id       proto.LinkID
 	peer     proto.PeerInfo
-	rtt      time.Duration // 0: not measured yet
 	draining bool
-}
-
-// sequence gives out numbers and knows the oldest still open.
-type sequence struct {
-	last uint64
-	open []uint64 // ascending
-}
-
-func (s *sequence) next() uint64 {
-	s.last++
-	s.open = append(s.open, s.last)
-	return s.last
-}
-
-func (s *sequence) close(n uint64) {
-	if i, ok := slices.BinarySearch(s.open, n); ok {
-		s.open = slices.Delete(s.open, i, i+1)
-	}
-}
-
-func (s *sequence) oldest() uint64 {
-	if len(s.open) > 0 {
-		return s.open[0]
-	}
-	return s.last + 1
-}
-
-// sequenceTo is the sequence of direct calls to a node. Idle ones are dropped
-// when there are too many; new ones count on from the highest of them, so that
-// no number comes twice.
-func (w *Wave) sequenceTo(id peer.ID) *sequence {
-	s := w.directSeq[id]
-	if s == nil {
-		if len(w.directSeq) >= w.cfg.WindowsMax {
-			for id, s := range w.directSeq { // any order: all that are idle go
-				if len(s.open) == 0 {
-					w.directMin = max(w.directMin, s.last)
-					delete(w.directSeq, id)
-				}
-			}
-		}
-		s = &sequence{last: w.directMin}
-		w.directSeq[id] = s
-	}
-	return s
 }
 
 // New makes the machine of a node that was born now.
@@ -132,7 +86,7 @@ func New(cfg Config, self peer.ID, members Members, rng *rand.Rand, now time.Tim
 		windows:   map[windowKey]*window{},
 		byRef:     map[uint64]*question{},
 		direct:    map[proto.CallID]*target{},
-		directSeq: map[peer.ID]*sequence{},
+		directSeq: map[peer.ID]*once.Sequence{},
 		order:     roll[*call]{over: func(c *call) bool { return c.forgotten }},
 		kept:      roll[*call]{over: func(c *call) bool { return !c.kept }},
 		questions: roll[*question]{over: func(q *question) bool { return q.retired }},
@@ -220,9 +174,7 @@ func (w *Wave) SendFailed(now time.Time, to peer.ID, msg proto.Message, why prot
 		if c := w.calls[m.ID]; c != nil && c.pulling && c.pullOn == 0 {
 			w.pull(c, out)
 		}
-	case proto.StatusAsk, proto.Cancel:
-		// Best effort: the budget settles it.
-	}
+	} // the rest is best effort: the budget settles it
 }
 
 // Receive takes a message of a call from a link of any kind.
@@ -262,74 +214,18 @@ func (w *Wave) Receive(now time.Time, on proto.LinkID, from proto.PeerInfo, msg 
 }
 
 // Deadline is when Wake is wanted next; zero: never.
-func (w *Wave) Deadline() time.Time {
-	if len(w.alarms) == 0 {
-		return time.Time{}
-	}
-	return w.alarms[0].at
-}
+func (w *Wave) Deadline() time.Time { return w.alarms.First() }
 
 // Wake does all that has come due.
 func (w *Wave) Wake(now time.Time, out *proto.Out) {
-	for len(w.alarms) > 0 && !w.alarms[0].at.After(now) {
-		a := w.alarms[0]
-		heap.Remove(&w.alarms, 0)
-		if a.call != nil {
-			w.wakeCall(now, a.call, out)
-		} else {
-			w.wakeQuestion(now, a.question, out)
-		}
+	for a := w.alarms.Due(now); a != nil; a = w.alarms.Due(now) {
+		a.Of.wake(w, now, out)
 	}
 }
 
-// alarm is the one pending deadline of a call or a question.
-type alarm struct {
-	at       time.Time
-	index    int // in the heap; -1: not in it
-	call     *call
-	question *question
-}
-
-type alarms []*alarm
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a alarms) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].index, a[j].index = i, j
-}
-func (a *alarms) Push(x any) {
-	next, ok := x.(*alarm)
-	if !ok {
-		panic("wave: only alarms are in the heap of alarms")
-	}
-	next.index = len(*a)
-	*a = append(*a, next)
-}
-
-func (a *alarms) Pop() any {
-	last := len(*a) - 1
-	x := (*a)[last]
-	(*a)[last] = nil
-	*a = (*a)[:last]
-	x.index = -1
-	return x
-}
-
-// set arms, moves or (with zero) disarms an alarm.
-func (w *Wave) set(a *alarm, at time.Time) {
-	switch {
-	case at.IsZero():
-		if a.index >= 0 {
-			heap.Remove(&w.alarms, a.index)
-		}
-	case a.index < 0:
-		a.at = at
-		heap.Push(&w.alarms, a)
-	case !a.at.Equal(at):
-		a.at = at
-		heap.Fix(&w.alarms, a.index)
-	}
+// sleeper is what has an alarm: a call or a question.
+type sleeper interface {
+	wake(w *Wave, now time.Time, out *proto.Out)
 }
 
 // earliest is the first of the times that is set.

@@ -155,22 +155,3 @@ func TestCancelReachesEverybodyAndEndsTheCall(t *testing.T) {
 		}
 	}
 }
-
-func TestAWindowForgetsNothingThatItSaw(t *testing.T) {
-	var w window
-	for _, n := range []uint64{5, 3, 4, 9, 1, 2} {
-		if w.has(n) {
-			t.Fatalf("%d counts as seen before it came", n)
-		}
-		w.mark(n)
-	}
-	if len(w.seen) != 2 {
-		t.Fatalf("spans %v, want 1-5 and 9", w.seen)
-	}
-	w.raise(4)
-	for n := range uint64(12) {
-		if want := n <= 5 || n == 9; w.has(n) != want {
-			t.Errorf("has(%d) = %v", n, !want)
-		}
-	}
-}

@@ -1,19 +1,16 @@
 package wave
 
 import (
-	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/wave/once"
 )
 
-// window remembers which sequence numbers of one caller were seen here, so
-// that none runs twice. Dense sequences cost two numbers however long they
-// are. Below the floor everything counts as seen.
+// window is what was seen of one caller's calls, so that none runs twice.
 type window struct {
-	floor uint64    // the first that may be fresh
-	seen  []span    // ascending, disjoint, not adjacent, all at or above floor
+	once.Window
 	calls int       // of the call table
 	used  time.Time // last
 }
@@ -25,18 +22,9 @@ type windowKey struct {
 	direct bool
 }
 
-// span is from..to, both included.
-type span struct{ from, to uint64 }
-
-const (
-	// windowSpans bounds the memory of a window: beyond it the floor rises.
-	windowSpans = 2048
-	// windowJump is how far a sequence may run ahead of the floor.
-	windowJump = 65536
-	// windowIdle is how long a window without calls is kept at the least. It
-	// is longer than any frame may be under way.
-	windowIdle = time.Minute
-)
+// windowIdle is how long a window without calls is kept at the least. It is
+// longer than any frame may be under way.
+const windowIdle = time.Minute
 
 // window is what was seen of a call's caller, made where it is missing. It is
 // nil where there is no room for one, and for a call that may have been seen
@@ -48,7 +36,7 @@ func (w *Wave) window(now time.Time, id proto.CallID, oldest uint64, elapsed tim
 		if id.Caller != w.self && (!w.windowRoom(now) || !w.amnesia.Before(now.Add(-elapsed))) {
 			return nil
 		}
-		win = &window{floor: oldest}
+		win = &window{Window: once.Above(oldest)}
 		w.windows[key] = win
 	}
 	win.used = now
@@ -75,65 +63,22 @@ func (w *Wave) windowRoom(now time.Time) bool {
 	return len(w.windows) < w.cfg.WindowsMax
 }
 
-// raise moves the floor up to the caller's oldest open sequence.
-func (w *window) raise(oldest uint64) {
-	if oldest <= w.floor {
-		return
-	}
-	w.floor = oldest
-	cut := 0
-	for cut < len(w.seen) && w.seen[cut].to < oldest {
-		cut++
-	}
-	w.seen = slices.Delete(w.seen, 0, cut)
-	if len(w.seen) > 0 && w.seen[0].from < oldest {
-		w.seen[0].from = oldest
-	}
-}
-
-func (w *window) jumps(seq uint64) bool { return seq > w.floor+windowJump }
-
-func (w *window) has(seq uint64) bool {
-	if seq < w.floor {
-		return true
-	}
-	_, ok := w.find(seq)
-	return ok
-}
-
-// find returns the span that holds seq, or else where one would stand.
-func (w *window) find(seq uint64) (int, bool) {
-	return slices.BinarySearchFunc(w.seen, seq, func(s span, seq uint64) int {
-		switch {
-		case s.to < seq:
-			return -1
-		case s.from > seq:
-			return 1
+// sequenceTo is the sequence of direct calls to a node. Idle ones are dropped
+// when there are too many; new ones count on from the highest of them, so that
+// no number comes twice.
+func (w *Wave) sequenceTo(id peer.ID) *once.Sequence {
+	s := w.directSeq[id]
+	if s == nil {
+		if len(w.directSeq) >= w.cfg.WindowsMax {
+			for id, s := range w.directSeq { // any order: all that are idle go
+				if s.Open() == 0 {
+					w.directMin = max(w.directMin, s.Last())
+					delete(w.directSeq, id)
+				}
+			}
 		}
-		return 0
-	})
-}
-
-// mark counts seq as seen from now on.
-func (w *window) mark(seq uint64) {
-	if w.has(seq) {
-		return
+		s = once.After(w.directMin)
+		w.directSeq[id] = s
 	}
-	i, _ := w.find(seq)
-	joinsLeft := i > 0 && w.seen[i-1].to+1 == seq
-	joinsRight := i < len(w.seen) && w.seen[i].from == seq+1
-	switch {
-	case joinsLeft && joinsRight:
-		w.seen[i-1].to = w.seen[i].to
-		w.seen = slices.Delete(w.seen, i, i+1)
-	case joinsLeft:
-		w.seen[i-1].to = seq
-	case joinsRight:
-		w.seen[i].from = seq
-	default:
-		w.seen = slices.Insert(w.seen, i, span{seq, seq})
-	}
-	if len(w.seen) > windowSpans {
-		w.raise(w.seen[0].to + 1)
-	}
+	return s
 }
