@@ -88,7 +88,7 @@ func (t *Tree) NeighborUp(now time.Time, link proto.LinkID, id peer.ID, out *pro
 	recent := make([]named, 0, len(t.cache.queue))
 	for _, e := range t.cache.queue {
 		if e.id.Origin != id {
-			recent = append(recent, named{e.id, RoundHistory})
+			recent = append(recent, named{e.id, proto.RoundHistory})
 		}
 	}
 	ranges(recent, func(stream uint8, list []proto.Range) {

@@ -2,17 +2,10 @@ package plumtree
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"github.com/starlingmesh/starling/overlay/proto"
 )
-
-// RoundHistory in an announcement's Round says that what it announces is what
-// the sender's cache held when the link came up: it makes no claim about hops,
-// and whoever has just come takes it as said before its time. Origins of
-// longer paths stop counting one below it.
-const RoundHistory = math.MaxUint16
 
 // named is a broadcast and the hops at which it came.
 type named struct {
@@ -55,4 +48,4 @@ func sane(r proto.Range) bool {
 }
 
 // further is one hop more, without running over.
-func further(round uint16) uint16 { return min(round, RoundHistory-2) + 1 }
+func further(round uint16) uint16 { return min(round, proto.RoundHistory-2) + 1 }

@@ -176,7 +176,7 @@ func (t *Tree) announced(now time.Time, n *neighbor, k key, r proto.Range, left 
 		switch {
 		case known && r.To <= mark:
 			return ""
-		case !known && r.Round == RoundHistory && !t.settled(now):
+		case !known && r.Round == proto.RoundHistory && !t.settled(now):
 			t.marks.set(k, r.To, t.cfg.MarksMax) // "a newcomer starts at the high mark"
 			return ""
 		}

@@ -124,7 +124,7 @@ func (s *script) ranged(word string) proto.Range {
 	switch round {
 	case "":
 	case "old":
-		r.Round = RoundHistory
+		r.Round = proto.RoundHistory
 	default:
 		r.Round = uint16(s.number(round))
 	}
@@ -200,7 +200,7 @@ func rangesInWords(list []proto.Range, round bool) string {
 	var b strings.Builder
 	for _, r := range list {
 		fmt.Fprintf(&b, " %c:%d-%d", r.Origin[0], r.From, r.To)
-		if round && r.Round == RoundHistory {
+		if round && r.Round == proto.RoundHistory {
 			b.WriteString("@old")
 		} else if round {
 			fmt.Fprintf(&b, "@%d", r.Round)

@@ -53,3 +53,28 @@ func TestFirstWordsAmongStarvedNodesReachEverybody(t *testing.T) {
 		w.checkAll()
 	}
 }
+
+// A stream of broadcasts over links that stop now and then: holes are always
+// open somewhere, and who waits for a broadcast is not left out because it has
+// sent later ones.
+func TestAStreamOverLinksThatStopReachesEverybody(t *testing.T) {
+	for seed := range uint64(6) {
+		w := newWorld(t, seed, 32, Default())
+		w.regular(5)
+		w.run(2 * time.Second)
+		w.delay = func() time.Duration {
+			if w.rng.IntN(20) > 0 {
+				return time.Millisecond
+			}
+			return time.Duration(w.rng.IntN(1500)) * time.Millisecond
+		}
+		var ids []proto.MsgID
+		for range 300 {
+			ids = append(ids, w.say(0, topic))
+			w.run(7 * time.Millisecond)
+		}
+		w.run(15 * time.Second)
+		w.wantNoGaps()
+		w.wantEverywhere(ids...)
+	}
+}

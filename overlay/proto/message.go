@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"math"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -101,13 +102,20 @@ type Gossip struct {
 	Body  Body
 }
 
-// Range says of one origin's sequence numbers From to To (both included) that
-// the sender has them. Round is the hops at which it got the last.
+// Range names one origin's sequence numbers From to To, both included: in IHave
+// the sender has them, in Graft it wants them, in GraftMiss it has them no more.
+// Round counts in IHave only: the hops at which the sender got the last, or
+// RoundHistory.
 type Range struct {
 	Origin   peer.ID
 	From, To uint64
 	Round    uint16
 }
+
+// RoundHistory as a Range's Round says that the range is what the sender's cache
+// held when the link came up: it makes no claim about hops, and whoever has just
+// come takes it as said before its time. Hops of longer ways stop one below it.
+const RoundHistory = math.MaxUint16
 
 // IHave announces broadcasts of one stream without their bodies.
 type IHave struct {

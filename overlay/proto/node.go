@@ -49,7 +49,7 @@ type Hello struct {
 	Kind                   LinkKind
 	Cluster                string // compared in full before any state is exchanged
 	Self                   PeerInfo
-	Lane                   LinkID // with LinkLane: the dialler's own number for the link it belongs to
+	Lane                   LinkID // the sender's own number of this link; with LinkLane, the dialler's of the link that the lane is for
 	Key                    []byte // Ed25519 public key, 32 bytes
 	Proof                  []byte // Ed25519 signature, 64 bytes
 }
