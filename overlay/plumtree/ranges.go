@@ -2,6 +2,7 @@ package plumtree
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/starlingmesh/starling/overlay/proto"
