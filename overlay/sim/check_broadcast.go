@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
@@ -74,3 +75,28 @@ func (c *castChecks) gap(n *Node, o proto.Gap) {
 
 // has tells whether a node had a broadcast.
 func (c *cast) has(n *Node) bool { return n.Index < len(c.delivered) && c.delivered[n.Index] }
+
+// unaccounted says which broadcasts a node neither had nor told as a gap though
+// it had one before and one after them of the same origin and stream (P4). What
+// was lost before the first or behind the last that it had, it cannot know of.
+func (c *castChecks) unaccounted(core []*Node) string {
+	for _, n := range core {
+		missing, since := map[gapKey]uint64{}, map[gapKey]uint64{}
+		for _, sent := range c.world.apps.casts { // in the order they were published
+			key := gapKey{n.Index, sent.id.Origin, sent.id.Stream}
+			_, begun := since[key]
+			switch {
+			case sent.id.Seq == 0:
+			case !sent.has(n) && begun:
+				since[key]++
+			case sent.has(n):
+				missing[key] += since[key]
+				since[key] = 0
+				if missing[key] > c.gaps[key] {
+					return fmt.Sprintf("P4: %v had %v and some before it, and told %d of %d missing as lost", n, sent.id, c.gaps[key], missing[key])
+				}
+			}
+		}
+	}
+	return ""
+}

@@ -42,6 +42,11 @@ var siege = map[string]func(w *World, e *Hostile, v *Node){
 		id := proto.CallID{Caller: e.ID, Target: someID(7), Seq: 1}
 		e.Says(v, proto.LinkPool, proto.Ask{Call: proto.Call{ID: id, Oldest: 1, From: e.Self(), Remaining: time.Second, Request: proto.Request{Mode: proto.ModeCall, Method: method}}})
 	},
+	"body_gone": func(_ *World, e *Hostile, v *Node) {
+		m := e.call(1, time.Second)
+		m.Size = 100
+		e.joined(v, m, proto.CallBody{ID: m.ID, Gone: true})
+	},
 	"broadcast_malformed": func(_ *World, e *Hostile, v *Node) {
 		e.joined(v, proto.IHave{Stream: 1, Ranges: []proto.Range{{Origin: e.ID, From: 5, To: 2}}})
 	},

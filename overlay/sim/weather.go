@@ -340,6 +340,9 @@ func (y *Weather) proof(core []*Node) {
 			}
 		}
 	}
+	if words := w.checks.broadcast.unaccounted(core); words != "" {
+		w.fail("%s", words)
+	}
 	for _, c := range calls {
 		if !slices.Contains(core, c.By) || c.Refused != "" {
 			continue
