@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim fuzz generate e2e bench
+.PHONY: help demo test check lint sim fuzz figures generate e2e bench
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ sim: ## the simulator's swarm: 200 seeds, each played twice
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 	.ci/fuzz $(or $(FUZZTIME),20s)
+
+figures: ## the protocols' figures in virtual time, beside what was expected of them (20 s)
+	.ci/figures
 
 generate: ## the generated code and the example configuration, from their sources
 	go generate ./...
