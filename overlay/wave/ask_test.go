@@ -31,6 +31,19 @@ func TestWhoAsksIsAnsweredWhateverBecameOfTheCall(t *testing.T) {
 	}
 }
 
+func TestWhoAsksForACancelledCallIsAnswered(t *testing.T) {
+	s := newSolo(t, 3)
+	p := s.pooled(1)
+	ask := s.direct(1, 1)
+	s.on(p, 1, ask)
+	s.on(p, 1, proto.Cancel{ID: ask.Call.ID})
+	s.said()
+	s.on(p, 1, ask)
+	if a := look[proto.Answer](s); len(a) != 1 || a[0].Result == nil || a[0].Result.Result.Executed != proto.ExecutedMaybe {
+		t.Errorf("it is answered %+v", a)
+	}
+}
+
 func TestANodeReachedDirectlyJoinsTheWaveThatComesLater(t *testing.T) {
 	s := newSolo(t, 3)
 	s.linked(1, 2)
@@ -141,7 +154,7 @@ func TestALargeBodyIsPulledFromWhoeverHasIt(t *testing.T) {
 	s.from(4, echo(m.ID, 1, true, 4))
 	s.said()
 	s.from(4, proto.Pull{ID: m.ID})
-	if b := look[proto.CallBody](s); len(b) != 1 || !b[0].Gone {
+	if b := look[proto.CallBody](s); len(b) != 1 || !b[0].Gone || s.w.calls[m.ID].msg.Request.Payload != nil {
 		t.Error("a finished call still holds its request")
 	}
 }
@@ -279,6 +292,18 @@ func TestWindowsAreBoundedAndWhatTheySawNeverRunsAgain(t *testing.T) {
 	s.wants("Took>1 Dispatch")
 	if len(s.w.windows) > 20 {
 		t.Errorf("%d windows", len(s.w.windows))
+	}
+}
+
+func TestAWindowOfACallThatStillRunsIsKept(t *testing.T) {
+	s := newSolo(t, 10, func(c *Config) { c.WindowsMax = 2 })
+	s.linked(1)
+	s.from(1, s.call(2, 1, func(m *proto.Call) { m.Remaining = time.Hour }))
+	s.from(1, s.call(3, 1))
+	s.pass(2 * windowIdle)
+	s.from(1, s.call(4, 1))
+	if len(s.w.windows) != 1 || s.w.windows[windowKey{caller: who(2)}] == nil {
+		t.Errorf("of the windows %d are left", len(s.w.windows))
 	}
 }
 

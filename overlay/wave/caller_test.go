@@ -68,100 +68,6 @@ func TestAStarWhoseLinkBreaksBecomesAWaveAtOnce(t *testing.T) {
 	}
 }
 
-func TestOnceAllHasSpreadWhoWasNotReachedIsAsked(t *testing.T) {
-	s := newSolo(t, 8)
-	s.linked(1, 2)
-	id := started(s)
-	s.said()
-	s.from(1, took(id, 1))
-	s.from(2, took(id, 1))
-	s.from(1, proto.Echo{ID: id, Round: 1, Spread: true, Receipts: receipts([2]int{3, 1}, [2]int{4, 3})})
-	s.wants("")
-	s.from(2, proto.Echo{ID: id, Round: 1, Spread: true, Receipts: receipts([2]int{6, 5})})
-	s.wants("Ask=>5 Ask=>6 Ask=>7") // 3 and 4 are owed by the wave, however slow they are
-	s.from(1, proto.Echo{ID: id, Round: 1, Spread: true, Testimony: []proto.Testimony{reset(1, 3)}})
-	s.wants("")
-	s.pass(s.w.cfg.OrphanWait - time.Millisecond)
-	s.wants("")
-	s.on(s.pooled(4), 4, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1}})
-	s.pass(time.Millisecond)
-	s.wants("Ask=>3") // 4 is adopted
-}
-
-func TestAfterABreakOrphansComeBeforeTheDirectPhase(t *testing.T) {
-	s := newSolo(t, 5)
-	s.linked(1)
-	id := started(s)
-	s.from(1, took(id, 1))
-	s.said()
-	s.from(1, proto.Echo{ID: id, Round: 1, Spread: true, Receipts: receipts([2]int{2, 1}, [2]int{3, 2}), Testimony: []proto.Testimony{reset(1, 2)}})
-	s.from(1, echo(id, 1, true, 1))
-	s.wants("replied/yes")
-	s.on(s.pooled(2), 2, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1, Receipts: receipts([2]int{2, 1}, [2]int{3, 2})}})
-	s.pass(s.w.cfg.OrphanWait)
-	s.wants("Ask=>4") // 2 reports, 3 by way of it
-	s.down(1002, 2)
-	s.on(s.pooled(2), 2, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1, Receipts: receipts([2]int{2, 1})}})
-	s.pass(s.w.cfg.OrphanWait)
-	s.wants("") // it reports again
-	s.down(1002, 2)
-	s.wants("")
-	s.pass(s.w.cfg.OrphanWait)
-	s.wants("Ask=>2 Ask=>3")
-}
-
-func TestReceiptsOfAnOlderRoundLeadNowhere(t *testing.T) {
-	s := newSolo(t, 5)
-	s.linked(1, 2, 3, 4)
-	id := started(s)
-	s.down(4, 4) // widened
-	s.said()
-	s.on(s.pooled(4), 4, proto.Adopt{Echo: proto.Echo{ID: id, Round: 0, Receipts: receipts([2]int{4, 1})}})
-	s.from(1, took(id, 1))
-	for _, i := range []int{1, 2, 3} {
-		s.from(i, proto.Echo{ID: id, Round: 1, Spread: true})
-	}
-	s.wants("Ask=>4")
-}
-
-func TestLateNewsDoesNotTakeAnOrphanFromItsCaller(t *testing.T) {
-	s := newSolo(t, 4)
-	s.linked(1)
-	id := started(s)
-	s.from(1, took(id, 1))
-	s.on(s.pooled(3), 3, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1, Spread: true}})
-	s.said()
-	s.from(1, proto.Echo{ID: id, Round: 1, Spread: true, Receipts: receipts([2]int{3, 2}), Testimony: []proto.Testimony{reset(1, 2)}})
-	s.pass(s.w.cfg.OrphanWait)
-	s.wants("Ask=>2")
-}
-
-func TestSilenceDeepInTheWaveHasTheUnheardAsked(t *testing.T) {
-	s := newSolo(t, 6)
-	s.linked(1)
-	id := started(s)
-	s.from(1, took(id, 1))
-	s.said()
-	s.from(1, proto.Echo{ID: id, Round: 1, Receipts: receipts([2]int{2, 1}, [2]int{3, 2}), Testimony: []proto.Testimony{
-		{Witness: who(1), Node: who(4), Kind: proto.TestifySilent},
-	}})
-	s.wants("Ask=>4 Ask=>5")
-}
-
-func TestAQuietLinkOfTheCallerHasTheUnheardAsked(t *testing.T) {
-	s := newSolo(t, 5)
-	s.linked(1, 2)
-	id := started(s)
-	s.from(1, took(id, 1))
-	s.from(2, took(id, 1))
-	s.from(1, proto.Echo{ID: id, Round: 1, Receipts: receipts([2]int{3, 1})})
-	s.said()
-	s.pass(4*s.w.cfg.AliveMin + 4*hopMin - time.Millisecond)
-	s.wants("")
-	s.pass(time.Millisecond)
-	s.wants("Ask=>4")
-}
-
 func TestAnOrphanOfTheStarDoesNotHoldUpTheWave(t *testing.T) {
 	s := newSolo(t, 4)
 	s.linked(1, 2, 3)
@@ -311,6 +217,28 @@ func TestTheDownAreToldAndNeverDialled(t *testing.T) {
 	}
 }
 
+func TestAllIsWhoLivesAndWhoDiedJustNow(t *testing.T) {
+	s := newSolo(t, 7)
+	change := func(i int, status proto.Status, ago time.Duration, superseded bool) {
+		m := *s.roster.Members[i]
+		m.Status, m.Since, m.Superseded = status, s.now.Add(-ago), superseded
+		s.roster.Members[i] = &m
+	}
+	change(2, proto.StatusSuspect, time.Second, false)
+	change(3, proto.StatusDown, 59*time.Second, false)
+	change(4, proto.StatusDown, time.Minute, false)
+	change(5, proto.StatusDown, time.Second, true) // a newer process bears its name
+	change(6, proto.StatusLeft, time.Second, false)
+	s.ask(proto.StartCall{})
+	targets := look[proto.CallStarted](s)[0].Targets
+	if len(targets) != 4 || targets[3].Entry.ID != who(3) {
+		t.Errorf("%d targets, want 0 to 3", len(targets))
+	}
+	s.out = nil
+	s.ask(proto.StartCall{Select: proto.Selector{IDs: []peer.ID{who(4), who(6)}}})
+	s.wants("down/no left/no CallDone") // who is named is a target whatever became of it
+}
+
 func TestWhoGoesDownWhileAskedIsLostIfItHadTheCall(t *testing.T) {
 	s := newSolo(t, 5)
 	s.linked(1, 2, 3, 4)
@@ -339,11 +267,13 @@ func TestWhoGoesDownWhileAskedIsLostIfItHadTheCall(t *testing.T) {
 }
 
 func TestNearTheEndTheSilentAreAskedForTheirStatus(t *testing.T) {
-	s := newSolo(t, 3)
+	s := newSolo(t, 4)
 	s.linked(1, 2)
 	id := started(s)
-	s.from(1, took(id, 0))
-	s.from(2, echo(id, 0, true, 2))
+	s.from(1, took(id, 1))
+	s.from(2, echo(id, 1, true, 2))
+	s.from(1, proto.Echo{ID: id, Round: 1, Spread: true})
+	s.on(s.pooled(3), 3, proto.Answer{ID: id, Node: who(3)}) // asked directly: it will be told
 	s.pass(7999 * time.Millisecond)
 	s.said()
 	s.pass(time.Millisecond)
@@ -351,7 +281,7 @@ func TestNearTheEndTheSilentAreAskedForTheirStatus(t *testing.T) {
 	s.from(1, proto.StatusAnswer{ID: id, Node: who(1), Stage: proto.StageStarted})
 	s.pass(2100 * time.Millisecond)
 	v := look[proto.CallVerdict](s)
-	if last := v[len(v)-1]; last.Verdict != proto.TimedOut || last.Stage != proto.StageStarted || last.Executed != proto.ExecutedMaybe {
+	if last := v[0]; last.Verdict != proto.TimedOut || last.Stage != proto.StageStarted || last.Executed != proto.ExecutedMaybe {
 		t.Errorf("%v at %v, %v", last.Verdict, last.Stage, last.Executed)
 	}
 	s.pass(time.Second)

@@ -112,6 +112,17 @@ func TestAFailedDialIsSharedForASecond(t *testing.T) {
 	s.wants("Ask=>1")
 }
 
+func TestABoundOfOurOwnSaysNothingOfATarget(t *testing.T) {
+	s := newSolo(t, 2)
+	id := asked(s, 1)[1]
+	s.do(func(out *proto.Out) {
+		s.w.SendFailed(s.now, who(1), proto.Ask{Call: proto.Call{ID: id}}, proto.DialLocal, false, out)
+	})
+	s.said()
+	asked(s, 1)
+	s.wants("Ask=>1")
+}
+
 func TestAnAskWhoseLinkBreaksGoesOnFromTheFirstWay(t *testing.T) {
 	s := newSolo(t, 3)
 	s.linked(2)
