@@ -313,7 +313,11 @@ func (t *Tree) graftMissed(now time.Time, n *neighbor, m proto.GraftMiss) (why s
 		}
 		i, _ := w.findWant(r.From)
 		for ; i < len(w.wants) && w.wants[i].seq <= r.To; i++ {
-			t.lostSource(now, w, &w.wants[i], n.link)
+			v := &w.wants[i]
+			if len(v.refused) < sourcesMax && !slices.Contains(v.refused, n.link) {
+				v.refused = append(v.refused, n.link)
+			}
+			t.lostSource(now, w, v, n.link)
 		}
 		t.reschedule(w)
 	}

@@ -21,6 +21,7 @@ type want struct {
 	// went down or who said that they cannot give it. Up to turn they were asked.
 	sources []source
 	turn    int
+	refused []proto.LinkID // who said that they cannot give it, at most sourcesMax
 	owner   proto.LinkID   // whose quota it counts in
 	owed    []proto.LinkID // who asked us for it meanwhile
 }
@@ -95,16 +96,38 @@ func (v *want) findSource(link proto.LinkID) int {
 	return slices.IndexFunc(v.sources, func(s source) bool { return s.link == link })
 }
 
-// askNext asks the next that announced it. When all were asked it waits for
-// any of them: links lose nothing, so who was asked answers, however late. When
-// nobody is left it leaves a last chance for a copy or an announcement that is
-// on its way.
+// asksUs notes that a source asks us for it: it has not got it, but may hand it
+// on when it gets it, as whoever was asked.
+func (v *want) asksUs(link proto.LinkID) {
+	v.lost(link)
+	if len(v.sources) < sourcesMax {
+		v.sources = slices.Insert(v.sources, v.turn, source{link, true})
+		v.turn++
+	}
+	v.owes(link)
+}
+
+// owes notes that we were asked for it.
+func (v *want) owes(link proto.LinkID) {
+	if len(v.owed) < sourcesMax && !slices.Contains(v.owed, link) {
+		v.owed = append(v.owed, link)
+	}
+}
+
+// askNext asks the next source. When all were asked it waits for any of them:
+// links lose nothing, so who was asked answers, however late. When there is
+// none it turns to all other neighbours, of whom one may be late and not even
+// have heard of it. When all of them refused it leaves a last chance for a copy
+// or an announcement that is on its way.
 //
 // "when the timer expires … a GRAFT to the first announcement's sender …
 // another timer is started, to expire after a certain timeout" (Plumtree, 3.5).
 func (t *Tree) askNext(now time.Time, w *window, v *want) {
 	v.tried = true
 	defer func() { w.wantsAt = proto.Sooner(w.wantsAt, v.at) }()
+	if len(v.sources) == 0 && w.ordered() && w.openSince.IsZero() {
+		t.anybody(v)
+	}
 	for v.turn < len(v.sources) {
 		n := t.neighbor(v.sources[v.turn].link)
 		if n == nil {
@@ -122,6 +145,15 @@ func (t *Tree) askNext(now time.Time, w *window, v *want) {
 	v.at = v.ends
 	if len(v.sources) == 0 {
 		v.at = proto.Sooner(v.ends, now.Add(t.cfg.GraftAfter/2))
+	}
+}
+
+// anybody takes all neighbours that have not refused for sources.
+func (t *Tree) anybody(v *want) {
+	for _, n := range t.neighbors {
+		if len(v.sources) < sourcesMax && !slices.Contains(v.refused, n.link) {
+			v.sources = append(v.sources, source{n.link, true})
+		}
 	}
 }
 
@@ -178,7 +210,7 @@ func (t *Tree) unwantUpTo(w *window, seq uint64) {
 	}
 }
 
-// lostSource tells the wants of a window that a link will not give them.
+// lostSource drops a source of a want, and asks the next if it is its turn.
 func (t *Tree) lostSource(now time.Time, w *window, v *want, link proto.LinkID) {
 	v.lost(link)
 	if v.asked == link || v.tried && v.asked == 0 && len(v.sources) == 0 && v.at.Equal(v.ends) {
@@ -186,23 +218,25 @@ func (t *Tree) lostSource(now time.Time, w *window, v *want, link proto.LinkID) 
 	}
 }
 
-// owe notes that the other end of n asked for what is not here. If we wait for
-// it ourselves it gets it when we do, or hears that it must ask another: told
-// at once to, it would give up before us. And it is no source for us.
+// owe notes that the other end of n asked for what is not here. If we miss it
+// ourselves it gets it when we do, or hears that it must ask another: told at
+// once to, it would give up before us. It tells false if that will not be so.
 func (t *Tree) owe(now time.Time, n *neighbor, id proto.MsgID) bool {
 	w := t.windows[key{id.Origin, id.Stream}]
-	if w == nil {
+	if w == nil || w.done(id.Seq) || t.jumps(w, id.Seq) {
 		return false
 	}
+	defer t.reschedule(w)
 	i, found := w.findWant(id.Seq)
-	if !found {
+	open := !w.openSince.IsZero()
+	switch {
+	case !found && (open || !t.wanted(now, w, id.Seq, n, true, now.Add(n.patience(&t.cfg)))):
 		return false
+	case open: // it may be older than both of us: that two ask each other is no hope
+		t.lostSource(now, w, &w.wants[i], n.link)
+		w.wants[i].owes(n.link)
+	default:
+		w.wants[i].asksUs(n.link)
 	}
-	v := &w.wants[i]
-	t.lostSource(now, w, v, n.link)
-	if len(v.owed) < sourcesMax && !slices.Contains(v.owed, n.link) {
-		v.owed = append(v.owed, n.link)
-	}
-	t.reschedule(w)
 	return true
 }
