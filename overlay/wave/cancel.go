@@ -9,13 +9,14 @@ import (
 // raise tells that a caller has finished with all below oldest: what is kept
 // of those calls is of no use to anybody any more.
 func (w *Wave) raise(win *window, id proto.CallID, oldest uint64, out *proto.Out) {
-	for _, s := range win.Raise(oldest) {
-		for id.Seq = s.From; win.calls > 0 && id.Seq <= s.To; id.Seq++ {
+	if win.calls > 0 {
+		for id.Seq = range win.Below(oldest) {
 			if c := w.calls[id]; c != nil {
 				w.forgetCall(c, out)
 			}
 		}
 	}
+	win.Raise(oldest)
 }
 
 // makeRoom drops the oldest finished call when the table is full. The window

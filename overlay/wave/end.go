@@ -264,7 +264,6 @@ func (w *Wave) receiveAdopt(now time.Time, on proto.LinkID, from proto.PeerInfo,
 	a.final, a.spread = a.final || m.Echo.Final, a.spread || m.Echo.Spread
 	if a.round == c.part.round {
 		q.receipt(proto.Receipt{Node: from.ID, Parent: w.self, Round: a.round})
-		q.parents[from.ID] = w.self
 		delete(q.cuts, edge{w.self, from.ID})
 		c.part.closed = c.part.closed && a.final
 	}

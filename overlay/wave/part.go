@@ -183,6 +183,7 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 func (w *Wave) forward(now time.Time, c *call, links []*link, except proto.LinkID, out *proto.Out) {
 	p := c.part
 	remaining := c.deadline.Sub(now)
+	p.spokes = make([]spoke, 0, len(links))
 	for _, l := range links {
 		if l.id == except || l.draining {
 			continue

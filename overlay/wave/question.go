@@ -285,11 +285,14 @@ func (w *Wave) hear(now time.Time, q *question, m proto.Echo, out *proto.Out) {
 // to us has no other parent, whatever late news says.
 func (q *question) receipt(r proto.Receipt) {
 	q.hasIt(r.Node)
-	if q.parents == nil {
+	switch {
+	case r.Round == 0:
+		return // a star has one hop: it leads nowhere
+	case q.parents == nil:
 		q.parents = map[peer.ID]peer.ID{}
 	}
 	reports := func(a *adopted) bool { return a.node == r.Node && a.round == r.Round && !a.broken }
-	if len(q.adopted) == 0 || !slices.ContainsFunc(q.adopted, reports) {
+	if r.Parent == q.call.msg.ID.Caller || !slices.ContainsFunc(q.adopted, reports) {
 		q.parents[r.Node] = r.Parent
 	}
 }

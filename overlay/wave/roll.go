@@ -13,15 +13,18 @@ type roll[T any] struct {
 
 func (r *roll[T]) add(x T) { r.list = append(r.list, x) }
 
+// sweepMin is how many are over at the least before they are swept out.
+const sweepMin = 16
+
 // len is how many are not over.
 func (r *roll[T]) len() int { return len(r.list) - r.left }
 
 // leave counts one that is over now.
 func (r *roll[T]) leave() {
-	if r.left++; r.left < 16 || 2*r.left < len(r.list) {
+	if r.left++; r.left < sweepMin || 2*r.left < len(r.list) {
 		return
 	}
-	rest := make([]T, 0, r.len())
+	rest := make([]T, 0, r.len()+sweepMin)
 	for _, x := range r.list {
 		if !r.over(x) {
 			rest = append(rest, x)

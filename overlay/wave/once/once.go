@@ -3,7 +3,10 @@
 // knows no node, no call and no time.
 package once
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // Sequence gives out numbers from 1 on and knows the oldest still open. The
 // zero Sequence is ready; After makes one that counts on.
@@ -47,43 +50,54 @@ func (s *Sequence) Open() int { return len(s.open) }
 // two words however many they are. Below the floor everything counts as seen.
 type Window struct {
 	floor uint64 // the first that may be fresh
-	seen  []Span // ascending, disjoint, not adjacent, all at or above floor
+	seen  []span // ascending, disjoint, not adjacent, all at or above floor
 }
 
-// Span is From..To, both included.
-type Span struct{ From, To uint64 }
+// span is from..to, both included.
+type span struct{ from, to uint64 }
 
 const (
-	// SpansMax bounds the memory of a window: beyond it the floor rises.
-	SpansMax = 2048
-	// Jump is how far a number may run ahead of the floor.
-	Jump = 65536
+	// spansMax bounds the memory of a window: beyond it the floor rises.
+	spansMax = 2048
+	// jump is how far a number may run ahead of the floor.
+	jump = 65536
 )
 
 // Above is a window that has seen nothing and takes what is below floor as seen.
 func Above(floor uint64) Window { return Window{floor: floor} }
 
-// Raise moves the floor up to the caller's oldest open number, and returns the
-// spans that were seen below it; they are valid until the next change.
-func (w *Window) Raise(oldest uint64) (gone []Span) {
+// Below ranges over the numbers that were seen at or above the floor and below
+// oldest: those that Raise will forget.
+func (w *Window) Below(oldest uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, s := range w.seen {
+			for n := s.from; n <= s.to && n < oldest; n++ {
+				if !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Raise moves the floor up to the caller's oldest open number.
+func (w *Window) Raise(oldest uint64) {
 	if oldest <= w.floor {
-		return nil
+		return
 	}
 	w.floor = oldest
-	for len(w.seen) > 0 && w.seen[0].From < oldest {
-		s := &w.seen[0]
-		gone = append(gone, Span{s.From, min(s.To, oldest-1)})
-		if s.To >= oldest {
-			s.From = oldest
-			break
-		}
-		w.seen = w.seen[1:]
+	cut := 0
+	for cut < len(w.seen) && w.seen[cut].to < oldest {
+		cut++
 	}
-	return gone
+	w.seen = slices.Delete(w.seen, 0, cut)
+	if len(w.seen) > 0 && w.seen[0].from < oldest {
+		w.seen[0].from = oldest
+	}
 }
 
 // Jumps tells whether a number runs too far ahead.
-func (w *Window) Jumps(n uint64) bool { return n > w.floor+Jump }
+func (w *Window) Jumps(n uint64) bool { return n > w.floor+jump }
 
 // Spans is how many spans the window holds.
 func (w *Window) Spans() int { return len(w.seen) }
@@ -96,11 +110,11 @@ func (w *Window) Has(n uint64) bool {
 
 // find returns the span that holds n, or else where one would stand.
 func (w *Window) find(n uint64) (int, bool) {
-	return slices.BinarySearchFunc(w.seen, n, func(s Span, n uint64) int {
+	return slices.BinarySearchFunc(w.seen, n, func(s span, n uint64) int {
 		switch {
-		case s.To < n:
+		case s.to < n:
 			return -1
-		case s.From > n:
+		case s.from > n:
 			return 1
 		}
 		return 0
@@ -113,20 +127,20 @@ func (w *Window) Mark(n uint64) {
 	if ok || n < w.floor {
 		return
 	}
-	joinsLeft := i > 0 && w.seen[i-1].To+1 == n
-	joinsRight := i < len(w.seen) && w.seen[i].From == n+1
+	joinsLeft := i > 0 && w.seen[i-1].to+1 == n
+	joinsRight := i < len(w.seen) && w.seen[i].from == n+1
 	switch {
 	case joinsLeft && joinsRight:
-		w.seen[i-1].To = w.seen[i].To
+		w.seen[i-1].to = w.seen[i].to
 		w.seen = slices.Delete(w.seen, i, i+1)
 	case joinsLeft:
-		w.seen[i-1].To = n
+		w.seen[i-1].to = n
 	case joinsRight:
-		w.seen[i].From = n
+		w.seen[i].from = n
 	default:
-		w.seen = slices.Insert(w.seen, i, Span{n, n})
+		w.seen = slices.Insert(w.seen, i, span{n, n})
 	}
-	if len(w.seen) > SpansMax {
-		w.Raise(w.seen[0].To + 1)
+	if len(w.seen) > spansMax {
+		w.Raise(w.seen[0].to + 1)
 	}
 }
