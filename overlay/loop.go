@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -122,6 +123,7 @@ func (o *Overlay) sleep(ctx context.Context, timer *time.Timer) {
 // publish makes what the core knows known to other goroutines.
 func (o *Overlay) publish() {
 	o.publishedAt = time.Now()
+	o.giveBack(o.publishedAt)
 	o.roster.Store(o.core.Roster())
 	s := o.core.Stats()
 	o.inner.Store(&s)
@@ -138,6 +140,10 @@ func (o *Overlay) step(in proto.Input) error {
 		}
 	case proto.DialFailed:
 		o.dialed(in.Addr, in.Peer, in.Why)
+	case proto.LinkDown:
+		if in.Why == proto.DownGarbage {
+			o.littered = true
+		}
 	default:
 	}
 	for _, out := range o.core.Step(time.Now(), in) {
@@ -172,6 +178,19 @@ func (o *Overlay) dialed(addr string, who peer.ID, why proto.DialWhy) {
 		o.cfg.Dialed(addr, o.self.ID, nil)
 	default:
 		o.cfg.Dialed(addr, peer.ID{}, errors.New(why.String()))
+	}
+}
+
+// giveBackEvery is the least time between two rounds of giving memory back.
+const giveBackEvery = 5 * time.Second
+
+// giveBack returns memory to the system after a peer broke the protocol: what
+// it made us hold (at most a frame) must not stay ours for the minutes that the
+// runtime takes by itself.
+func (o *Overlay) giveBack(now time.Time) {
+	if o.littered && now.Sub(o.gaveBackAt) >= giveBackEvery {
+		o.littered, o.gaveBackAt = false, now
+		o.wg.Go(debug.FreeOSMemory)
 	}
 }
 

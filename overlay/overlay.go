@@ -55,9 +55,12 @@ type Overlay struct {
 	running   context.Context // of Run; read by goroutines that Run's loop starts
 	accepting sync.WaitGroup  // of accept: the first to end
 	wg        sync.WaitGroup  // of all other goroutines; waited for by Run
-	started   atomic.Bool
-	gone      chan struct{} // closed when the core said Gone, or Run ended
-	goneOnce  sync.Once
+
+	littered   bool      // a peer made us hold what is of no use; owned by the loop
+	gaveBackAt time.Time // owned by the loop
+	started    atomic.Bool
+	gone       chan struct{} // closed when the core said Gone, or Run ended
+	goneOnce   sync.Once
 
 	core    machine                 // owned by the loop
 	upper   Upper                   // owned by the loop
