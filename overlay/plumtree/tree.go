@@ -14,8 +14,8 @@
 //   - A link that comes up is told what was said lately, or two that flap lose
 //     broadcasts for good.
 //   - Late is not lost: who was asked for a broadcast and waits for it itself
-//     keeps the asker waiting, and order waits as long as anybody owes what is
-//     missing, 5 s at most.
+//     keeps the asker waiting, and order waits until every neighbour has said
+//     that it cannot give what is missing, 5 s at most.
 //   - Once two nodes send, the eager links of a stream are not a tree. Nothing
 //     here relies on it: the announcements alone deliver everything.
 package plumtree
