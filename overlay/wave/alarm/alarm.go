@@ -35,7 +35,9 @@ func (q *Queue[T]) Due(now time.Time) *Alarm[T] {
 	if len(q.order) == 0 || q.order[0].at.After(now) {
 		return nil
 	}
-	return heap.Pop(&q.order).(*Alarm[T])
+	first := q.order[0]
+	heap.Remove(&q.order, 0)
+	return first
 }
 
 // Set arms an alarm, moves it, or with zero disarms it.
@@ -65,7 +67,10 @@ func (o order[T]) Swap(i, j int) {
 }
 
 func (o *order[T]) Push(x any) {
-	a := x.(*Alarm[T])
+	a, ok := x.(*Alarm[T])
+	if !ok {
+		panic("alarm: only alarms are in the heap of alarms")
+	}
 	*o = append(*o, a)
 	a.place = len(*o)
 }
