@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -67,15 +68,7 @@ func (d *Directory) NeighborDown(now time.Time, id proto.LinkID, who peer.ID, wh
 }
 
 func (d *Directory) findLink(id proto.LinkID) (int, bool) {
-	return slices.BinarySearchFunc(d.links, id, func(l *link, id proto.LinkID) int {
-		switch {
-		case l.id < id:
-			return -1
-		case l.id > id:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(d.links, id, func(l *link, id proto.LinkID) int { return cmp.Compare(l.id, id) })
 }
 
 func (d *Directory) link(id proto.LinkID) *link {

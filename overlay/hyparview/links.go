@@ -1,6 +1,7 @@
 package hyparview
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -44,15 +45,7 @@ func (v *Views) find(id proto.LinkID) *link {
 	return v.links[i]
 }
 
-func (l *link) compare(id proto.LinkID) int {
-	switch {
-	case l.id < id:
-		return -1
-	case l.id > id:
-		return 1
-	}
-	return 0
-}
+func (l *link) compare(id proto.LinkID) int { return cmp.Compare(l.id, id) }
 
 func (v *Views) track(l *link) {
 	i, ok := slices.BinarySearchFunc(v.links, l.id, (*link).compare)
