@@ -186,25 +186,15 @@ func Call() *cobra.Command {
 		Example: "  starling call cart-0 demo.echo hello\n  starling call --key user:42 --group cache cache.get user:42",
 		Args:    cobra.RangeArgs(1, 3),
 	}
-	a := askFlags(c)
-	key := c.Flags().String("key", "", "ask the member that owns this key, in place of NODE")
-	group := c.Flags().String("group", "", "with --key: among the members of this group")
+	one := oneFlags(c, "ask")
 	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		node, rest, err := oneTarget(args, *key)
+		to, err := one.read(c, args)
 		if err != nil {
 			return err
 		}
-		p, err := a.payload(c.InOrStdin(), rest[1:])
-		if err != nil {
-			return err
-		}
-		opts := a.options()
-		if *key != "" {
-			opts = append(opts, client.OwnerOf(*group, *key))
-		}
-		return withClient(c, *a.socket, func(ctx context.Context, sidecar *client.Client) error {
-			v, err := sidecar.Call(ctx, node, rest[0], p, opts...)
+		return withClient(c, *one.socket, func(ctx context.Context, sidecar *client.Client) error {
+			v, err := sidecar.Call(ctx, to.node, to.method, to.payload, to.options...)
 			if err != nil {
 				return err
 			}
@@ -212,6 +202,44 @@ func Call() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// oneAsking is asking one member: by name, by ID, or as the owner of a key.
+type oneAsking struct {
+	asking
+	key, group *string
+}
+
+func oneFlags(c *cobra.Command, verb string) oneAsking {
+	return oneAsking{
+		asking: askFlags(c),
+		key:    c.Flags().String("key", "", verb+" the member that owns this key, in place of NODE"),
+		group:  c.Flags().String("group", "", "with --key: among the members of this group"),
+	}
+}
+
+// toOne is what is said to one member.
+type toOne struct {
+	node, method string
+	payload      client.Payload
+	options      []client.CallOption
+}
+
+// read takes it from the command line.
+func (a oneAsking) read(c *cobra.Command, args []string) (toOne, error) {
+	node, rest, err := oneTarget(args, *a.key)
+	if err != nil {
+		return toOne{}, err
+	}
+	p, err := a.payload(c.InOrStdin(), rest[1:])
+	if err != nil {
+		return toOne{}, err
+	}
+	options := a.options()
+	if *a.key != "" {
+		options = append(options, client.OwnerOf(*a.group, *a.key))
+	}
+	return toOne{node: node, method: rest[0], payload: p, options: options}, nil
 }
 
 // oneTarget splits NODE METHOD [PAYLOAD]; with a key there is no NODE.

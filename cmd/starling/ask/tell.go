@@ -19,24 +19,14 @@ func Cast() *cobra.Command {
 		Example: "  starling cast cart-0 cache.flush",
 		Args:    cobra.RangeArgs(1, 3),
 	}
-	a := askFlags(c)
-	key := c.Flags().String("key", "", "tell the member that owns this key, in place of NODE")
-	group := c.Flags().String("group", "", "with --key: among the members of this group")
+	one := oneFlags(c, "tell")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		node, rest, err := oneTarget(args, *key)
+		to, err := one.read(c, args)
 		if err != nil {
 			return err
 		}
-		p, err := a.payload(c.InOrStdin(), rest[1:])
-		if err != nil {
-			return err
-		}
-		opts := a.options()
-		if *key != "" {
-			opts = append(opts, client.OwnerOf(*group, *key))
-		}
-		return withClient(c, *a.socket, func(ctx context.Context, sidecar *client.Client) error {
-			return sidecar.Cast(ctx, node, rest[0], p, opts...)
+		return withClient(c, *one.socket, func(ctx context.Context, sidecar *client.Client) error {
+			return sidecar.Cast(ctx, to.node, to.method, to.payload, to.options...)
 		})
 	}
 	return c
