@@ -11,7 +11,7 @@ import (
 	"github.com/starlingmesh/starling/strategies/static"
 )
 
-// newSources makes the strategies. A new strategy is a folder, a struct in config/sources.go, and a case here.
+// newSources makes the strategies. A new one is a folder, its options in config/source_KIND.go, and a case in newSource.
 func newSources(blocks []config.Source, log *slog.Logger) ([]discovery.Source, error) {
 	sources := make([]discovery.Source, 0, len(blocks))
 	for _, b := range blocks {
@@ -28,24 +28,36 @@ func newSources(blocks []config.Source, log *slog.Logger) ([]discovery.Source, e
 func newSource(b config.Source, log *slog.Logger) (discovery.Source, error) {
 	switch o := b.Options.(type) {
 	case *config.Static:
-		s, err := static.New(static.Config(*o), nil)
-		if err != nil {
-			return discovery.Source{}, err
-		}
-		return discovery.Source{Strategy: s, SelfOptional: true, Refresh: s.Refresh, Describe: s.Describe}, nil
+		return newStatic(o)
 	case *config.DNS:
-		s, err := dns.New(dns.Config(*o), log)
-		if err != nil {
-			return discovery.Source{}, err
-		}
-		return discovery.Source{Strategy: s, Refresh: s.Refresh, Describe: s.Describe}, nil
+		return newDNS(o, log)
 	case *config.File:
-		s, err := file.New(file.Config(*o), nil)
-		if err != nil {
-			return discovery.Source{}, err
-		}
-		return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
+		return newFile(o)
 	default:
 		panic(fmt.Sprintf("no strategy for %T", o))
 	}
+}
+
+func newStatic(o *config.Static) (discovery.Source, error) {
+	s, err := static.New(static.Config(*o), nil)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	return discovery.Source{Strategy: s, SelfOptional: true, Refresh: s.Refresh, Describe: s.Describe}, nil
+}
+
+func newDNS(o *config.DNS, log *slog.Logger) (discovery.Source, error) {
+	s, err := dns.New(dns.Config(*o), log)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	return discovery.Source{Strategy: s, Refresh: s.Refresh, Describe: s.Describe}, nil
+}
+
+func newFile(o *config.File) (discovery.Source, error) {
+	s, err := file.New(file.Config(*o), nil)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
 }

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-//go:embed config.go sources.go tuning.go
+//go:embed config.go sources.go source_*.go tuning.go
 var typesSource embed.FS
 
 // Key is one key of the configuration and all that is known about it.
@@ -30,6 +30,9 @@ type Key struct {
 
 // Allowed says which values are accepted, if not all of the type.
 func (k Key) Allowed() string {
+	if k.Name == "kind" && k.Source != "" {
+		return "one of " + strings.Join(kindNames(), ", ")
+	}
 	if choices := k.field.Tag.Get("oneof"); choices != "" {
 		return "one of " + strings.ReplaceAll(choices, ",", ", ")
 	}
@@ -117,12 +120,16 @@ func Children(section Key) []Key {
 // docs are the comments of the types and fields: "Overlay", "Overlay.Active".
 var docs = sync.OnceValue(func() map[string]string {
 	all := map[string]string{}
-	for _, name := range []string{"config.go", "sources.go", "tuning.go"} {
-		text, err := typesSource.ReadFile(name)
+	files, err := typesSource.ReadDir(".")
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range files {
+		text, err := typesSource.ReadFile(f.Name())
 		if err != nil {
 			panic(err)
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ParseComments)
+		file, err := parser.ParseFile(token.NewFileSet(), f.Name(), text, parser.ParseComments)
 		if err != nil {
 			panic(err)
 		}

@@ -36,14 +36,14 @@ func Example() string {
 // writeSourceKey writes a kind of source as a comment to be uncommented: "# " away from YAML.
 func writeSourceKey(b *strings.Builder, k Key) {
 	const margin = "  # "
-	if k.Section {
+	if k.Name == k.Source { // its heading
 		fmt.Fprintf(b, "%s\n", strings.TrimRight(margin, " "))
 		for _, line := range wrap(k.Doc, pageWidth-8) {
 			fmt.Fprintf(b, "%s  # %s\n", margin, line)
 		}
 		return
 	}
-	lead := "    "
+	lead := indent(k.Depth - 1)
 	if k.Name == "kind" {
 		fmt.Fprintf(b, "%s  - kind: %s\n", margin, k.Default)
 		return
@@ -51,7 +51,7 @@ func writeSourceKey(b *strings.Builder, k Key) {
 	for _, line := range wrap(explanation(k), pageWidth-10) {
 		fmt.Fprintf(b, "%s%s# %s\n", margin, lead, line)
 	}
-	fmt.Fprintf(b, "%s%s%s: %s\n", margin, lead, k.Name, k.Default)
+	fmt.Fprintln(b, strings.TrimRight(margin+lead+k.Name+": "+k.Default, " "))
 }
 
 // explanation is the doc with what is accepted and an example.

@@ -85,10 +85,7 @@ func (s *strict) checkKeys(n *node, fields map[string]reflect.StructField, key s
 // checkSource knows that a source's keys depend on its kind.
 func (s *strict) checkSource(n *node, key string) {
 	fields := fieldsOf(reflect.TypeFor[Source]())
-	names := make([]string, 0, len(Kinds))
-	for _, k := range Kinds {
-		names = append(names, k.Name)
-	}
+	names := kindNames()
 	given := child(n, "kind")
 	if given == nil {
 		s.report(n, key, "a source needs its kind: %s", strings.Join(names, ", "))
