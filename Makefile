@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim fuzz figures generate e2e bench
+.PHONY: help demo test check lint sim fuzz figures generate e2e servers bench
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ generate: ## the generated code and the example configuration, from their source
 e2e: ## what needs root: network namespaces, and 64 sidecars beside busy loops for a minute (installs iproute2 if missing)
 	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
+
+servers: ## builds Kubernetes, CoreDNS and Helm for the end-to-end tests, into ~/.cache (7 minutes, once), and prints their paths
+	@go run -C e2e/kube ./build/program
 
 bench: ## figures of real processes, beside serf (10 minutes; N=5,16 other sizes; REPORT=1 writes docs/figures/bench.md)
 	cd bench && go run . $(if $(N),-n $(N)) $(if $(REPORT),-report) $(BENCHFLAGS)
