@@ -8,11 +8,12 @@ import (
 
 	"github.com/starlingmesh/starling/cmd/starling/flock"
 	"github.com/starlingmesh/starling/cmd/starling/flock/flocktest"
+	"github.com/starlingmesh/starling/e2e/netns"
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
 func TestMain(m *testing.M) {
-	if err := prepare(); err != nil {
+	if err := netns.Prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -47,7 +48,7 @@ func TestAPartitionHeals(t *testing.T) {
 	wantReplies(t, w, w.Birds(), 8)
 
 	for round := 1; round <= 2; round++ {
-		n.set("trunk", "down")
+		n.Cut("left", "right")
 		began := time.Now()
 		a := w.Multicall(left[0], client.Timeout(budget))
 		w.WantVerdicts(a, right, client.Unreachable, client.TimedOut, client.Down, client.Lost)
@@ -60,7 +61,7 @@ func TestAPartitionHeals(t *testing.T) {
 		wantReplies(t, w, left, 4)
 		wantReplies(t, w, right, 4)
 
-		n.set("trunk", "up")
+		n.Mend()
 		began = time.Now()
 		w.Await("all know all again", heal, func() error { return w.Complete(8) })
 		w.Await("and are one component", heal, func() error { return w.OneComponent(5) })
@@ -82,7 +83,7 @@ func TestHalfOpenLinksAreDroppedByBothEnds(t *testing.T) {
 		before[b.Name] = descriptors(t, b)
 	}
 
-	n.set(port(alone), "down")
+	n.host(alone.Name).Pull()
 	began := time.Now()
 	a := w.Multicall(others[0], client.Timeout(budget))
 	w.Took("verdicts while one is silent", began, budget)
@@ -105,7 +106,7 @@ func TestHalfOpenLinksAreDroppedByBothEnds(t *testing.T) {
 	}
 	w.WantEvents(news, "down", "", 1) // nobody but the silent one was called down
 
-	n.set(port(alone), "up")
+	n.host(alone.Name).Plug()
 	w.Await("it is back", heal, func() error { return w.Complete(6) })
 	wantReplies(t, w, w.Birds(), 6)
 	w.WantEvents(news, "down", "", 1)
