@@ -67,10 +67,11 @@ type Config struct {
 	// Sampling (sampling, auto): do answers show only some of the nodes at a
 	// time? auto watches whether they vary as samples do; always; never.
 	Sampling string `yaml:"sampling"`
-	// SampleKeep (sample_keep, 15m) is for how long a node that was in a sample
-	// is offered after it was last seen. Too short: with many nodes and small
-	// samples, living ones expire.
-	SampleKeep time.Duration `yaml:"sample_keep"`
+	// Keep (keep, 15m, at least max_refresh) is for how long a node is offered
+	// that answers no longer show while none of them is the whole: a sample, or
+	// cut short. Too short: with many nodes and small samples, living ones
+	// expire. The clock stands still while the servers fail.
+	Keep time.Duration `yaml:"keep"`
 }
 
 const (
@@ -95,7 +96,7 @@ func Default() Config {
 		Type: auto, ResolvConf: "/etc/resolv.conf", Ndots: -1, Transport: udp,
 		Timeout: 2 * time.Second, Attempts: 2, EDNSSize: 1232,
 		MinRefresh: 2 * time.Second, MaxRefresh: 30 * time.Second,
-		Family: auto, Sampling: auto, SampleKeep: 15 * time.Minute,
+		Family: auto, Sampling: auto, Keep: 15 * time.Minute,
 	}
 }
 
@@ -137,7 +138,7 @@ func (c Config) Validate() error {
 	check(c.MaxRefresh >= c.MinRefresh && c.MaxRefresh <= time.Hour, "max_refresh: %v is not within min_refresh (%v) and 1h", c.MaxRefresh, c.MinRefresh)
 	oneOf("family", c.Family, auto, ipv4, ipv6)
 	oneOf("sampling", c.Sampling, auto, always, never)
-	check(c.SampleKeep >= c.MaxRefresh, "sample_keep: %v is shorter than max_refresh (%v)", c.SampleKeep, c.MaxRefresh)
+	check(c.Keep >= c.MaxRefresh, "keep: %v is shorter than max_refresh (%v)", c.Keep, c.MaxRefresh)
 	return errors.Join(errs...)
 }
 

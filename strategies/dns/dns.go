@@ -72,25 +72,24 @@ func (d *DNS) look(ctx context.Context) discovery.Round {
 		d.resolver = r
 	} // else a file caught while it is written: go on with the old
 
+	names := d.cfg.Names
+	founds, errs := make([]found, len(names)), make([]error, len(names))
+	together(len(names), func(i int) { founds[i], errs[i] = d.find(ctx, names[i]) })
+
 	var round discovery.Round
 	var all found
 	complete := true
-	for _, name := range d.cfg.Names {
-		f, err := d.find(ctx, name)
-		if err != nil {
-			complete = false
-			if round.Err == nil {
-				round.Err = err
-			}
+	for i, f := range founds {
+		if errs[i] != nil && round.Err == nil {
+			round.Err = errs[i]
 		}
-		if err == nil && d.sampled(name, f) {
-			complete = false
-			for i := range f.cands {
-				f.cands[i].Expires = time.Now().Add(d.cfg.SampleKeep)
-			}
-		}
-		complete = complete && !f.part
+		sampled := errs[i] == nil && d.sampled(names[i], f)
+		complete = complete && errs[i] == nil && !sampled && !f.part
 		all.merge(f)
+	}
+	expires := time.Now().Add(d.cfg.Keep)
+	for i := range all.cands {
+		all.cands[i].Expires = expires // parts withdraw nobody, so time must
 	}
 	d.warn(all)
 	round.TTL = all.ttl

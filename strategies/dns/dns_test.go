@@ -129,6 +129,34 @@ func TestCNAMEsAreFollowed(t *testing.T) {
 	wantLook(t, mustNew(t, testConfig(s)), "complete", "10.0.0.1:7000", "")
 }
 
+func TestAnAliasThatTheServerDoesNotResolveIsNotNobody(t *testing.T) {
+	s := newServer(t)
+	s.set("mesh.example.", "CNAME", "real.example.")
+	s.set("real.example.", "A", "10.0.0.1")
+	s.edit(func() { s.aliases = true })
+	d := mustNew(t, testConfig(s))
+	wantLook(t, d, "complete", "10.0.0.1:7000", "") // we follow it ourselves
+	s.set("real.example.", "A")
+	wantLook(t, d, "complete", "", "") // the server says so of the alias
+	s.set("real.example.", "CNAME", "mesh.example.")
+	wantLook(t, d, "nothing", "", "more than 8 aliases")
+}
+
+func TestTheWholeAnswerOfTheNextServerBeatsOneThatWasCutShort(t *testing.T) {
+	one, two := newServer(t), newServer(t)
+	one.set("mesh.example.", "A", ips(200)...)
+	two.set("mesh.example.", "A", ips(200)...)
+	one.setTCPDown(true)
+	d := mustNew(t, testConfig(one, two))
+	if kind, addrs, err := look(t, d); kind != "complete" || len(addrs) != 200 || err != nil {
+		t.Errorf("have %s of %d (%v), want complete of 200", kind, len(addrs), err)
+	}
+	two.setMode(servfail)
+	if kind, addrs, err := look(t, d); kind != "partial" || len(addrs) == 0 || err != nil {
+		t.Errorf("have %s of %d (%v), want a part, for want of better", kind, len(addrs), err)
+	}
+}
+
 func TestATruncatedAnswerIsFetchedOverTCP(t *testing.T) {
 	s := newServer(t)
 	s.set("mesh.example.", "A", ips(200)...)

@@ -14,8 +14,9 @@ import (
 	"github.com/starlingmesh/starling/discovery"
 )
 
-// targetsTogether is how many SRV targets are resolved at a time.
-const targetsTogether = 16
+// togetherMax is how many names, and for each how many SRV targets, are resolved
+// at a time.
+const togetherMax = 16
 
 // find returns who is under a name as configured. With an error, what it
 // returns is a part.
@@ -104,7 +105,8 @@ func (a *answer) join(b answer) {
 }
 
 // query puts a question to the servers. Without error, either somebody answered,
-// or all say that there is no such name.
+// or all say that there is no such name. An answer that is a part is one for want
+// of better: the next server may give the whole.
 func (d *DNS) query(ctx context.Context, name string, k kind) (answer, error) {
 	var all answer
 	var failed error
@@ -120,13 +122,16 @@ func (d *DNS) query(ctx context.Context, name string, k kind) (answer, error) {
 			case err != nil:
 				again = append(again, server)
 				failed = err
-			case !a.empty() && !d.cfg.AllServers:
+			case !a.empty() && !a.part && !d.cfg.AllServers:
 				return a, nil
 			case all.empty() == a.empty():
 				all.join(a)
 			case all.empty():
 				all = a
 			}
+		}
+		if !all.empty() && !d.cfg.AllServers {
+			return all, nil
 		}
 		if pending = again; len(pending) == 0 {
 			break
@@ -178,29 +183,33 @@ func candidate(key string, s service, ips []netip.Addr) discovery.Candidate {
 
 // resolveTargets adds the addresses of targets to glue.
 func (d *DNS) resolveTargets(ctx context.Context, targets []string, glue map[string][]netip.Addr) (time.Duration, error) {
-	var mu sync.Mutex // guards what follows, and glue
+	answers, errs := make([]answer, len(targets)), make([]error, len(targets))
+	together(len(targets), func(i int) { answers[i], errs[i] = d.addresses(ctx, targets[i]+".") })
 	var ttl time.Duration
-	var firstErr error
+	for i, a := range answers {
+		if len(a.addrs) > 0 {
+			glue[targets[i]] = a.addrs
+			ttl = shorter(ttl, a.ttl)
+		}
+	}
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return ttl, fmt.Errorf("resolve a target: %w", errs[i])
+	}
+	return ttl, nil
+}
+
+// together does f for 0 to n-1, some at a time, and returns when all is done.
+func together(n int, f func(i int)) {
+	slots := make(chan struct{}, togetherMax)
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, targetsTogether)
-	for _, target := range targets {
+	for i := range n {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			a, err := d.addresses(ctx, target+".")
-			mu.Lock()
-			defer mu.Unlock()
-			if len(a.addrs) > 0 {
-				glue[target] = a.addrs
-				ttl = shorter(ttl, a.ttl)
-			}
-			if err != nil && firstErr == nil {
-				firstErr = fmt.Errorf("resolve a target: %w", err)
-			}
+			f(i)
 		})
 	}
 	wg.Wait()
-	return ttl, firstErr
 }
 
 // wanted returns the addresses of the family wanted, IPv4 first.

@@ -31,7 +31,7 @@ func TestBadConfigurationNamesTheKey(t *testing.T) {
 		"max_refresh: 1s":                func(c *Config) { c.MaxRefresh = time.Second },
 		`family: "ipx"`:                  func(c *Config) { c.Family = "ipx" },
 		`sampling: "maybe"`:              func(c *Config) { c.Sampling = "maybe" },
-		"sample_keep: 1s":                func(c *Config) { c.SampleKeep = time.Second },
+		"keep: 1s":                       func(c *Config) { c.Keep = time.Second },
 	} {
 		cfg := Default()
 		cfg.Names, cfg.Port = []string{"mesh.example"}, 7000
@@ -145,6 +145,19 @@ func TestMembersThatComeBackBetrayASample(t *testing.T) {
 	}
 	if late > 4 {
 		t.Errorf("%d of 40 samples passed for the whole", late)
+	}
+}
+
+func TestASampleOfOneIsASample(t *testing.T) {
+	s, all := &sampler{}, ips(5)
+	late := 0
+	for i := range 40 {
+		if !s.see(all[i*3%5 : i*3%5+1]) {
+			late++
+		}
+	}
+	if late > 1 {
+		t.Errorf("%d of 40 answers with one of five passed for the whole, want the first alone", late)
 	}
 }
 

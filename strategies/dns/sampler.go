@@ -16,7 +16,6 @@ type sampler struct {
 }
 
 const (
-	sampleFrom    = 4  // smaller answers are not judged
 	goneMax       = 10 // rounds for which a missing member is remembered
 	goneKeys      = 4096
 	sampledRounds = 20 // after the last sign of sampling
@@ -49,7 +48,7 @@ func (s *sampler) see(keys []string) bool {
 			delete(s.gone, k)
 		}
 	}
-	sameSize := len(keys) >= sampleFrom && len(before) == len(keys)
+	sameSize := len(before) == len(keys)
 	s.sticky = max(s.sticky-1, 0)
 	if sameSize && dropped > 0 && back > 0 {
 		s.sticky = sampledRounds

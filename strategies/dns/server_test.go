@@ -24,6 +24,7 @@ type server struct {
 	tcpDown bool // TCP says SERVFAIL
 	noGlue  bool
 	oldUDP  bool // knows no EDNS
+	aliases bool // says what a CNAME stands for, and nothing on that
 	asked   []string
 	rng     *rand.Rand
 }
@@ -149,6 +150,9 @@ func (s *server) fill(m *dns.Msg, name, typ string) {
 	if cname := s.rrs[name+" CNAME"]; len(cname) == 1 {
 		m.Answer = append(m.Answer, rr(fmt.Sprintf("%s %d IN CNAME %s", name, s.ttl, cname[0])))
 		name = cname[0]
+		if s.aliases {
+			return
+		}
 	}
 	data := append([]string(nil), s.rrs[name+" "+typ]...)
 	if s.sample > 0 && s.sample < len(data) {

@@ -44,8 +44,9 @@ type DNS struct {
 	Family string `yaml:"family" oneof:"auto,ipv4,ipv6"`
 	// Whether an answer shows only some of the nodes at a time. auto watches whether answers vary as samples do.
 	Sampling string `yaml:"sampling" oneof:"auto,always,never"`
-	// How long a node of a sample is offered after it was last seen. Too short: with many nodes, living ones expire.
-	SampleKeep time.Duration `yaml:"sample_keep" range:"1s..168h"`
+	// How long a node is offered that samples, or answers that were cut short, no longer show. Too short: with many
+	// nodes and small samples, living ones expire.
+	Keep time.Duration `yaml:"keep" range:"1s..168h"`
 }
 
 // Validate is the strategy's own word.
