@@ -20,8 +20,9 @@ import (
 // tcp is a connection below TLS.
 type tcp struct {
 	*net.TCPConn
-	head    []byte // read already, to be read again
-	ended   bool   // the other side ended it; touched by the reader only
+	sock    net.Conn // TCPConn, for reading and writing
+	head    []byte   // read already, to be read again
+	ended   bool     // the other side ended it; touched by the reader only
 	in, out *atomic.Uint64
 }
 
@@ -31,16 +32,24 @@ func (c *tcp) Read(p []byte) (int, error) {
 		c.head = c.head[n:]
 		return n, nil
 	}
-	n, err := c.TCPConn.Read(p)
+	n, err := c.sock.Read(p)
 	c.in.Add(uint64(n))
 	c.ended = c.ended || errors.Is(err, io.EOF)
 	return n, err //nolint:wrapcheck // a Reader's errors go through as they are
 }
 
 func (c *tcp) Write(p []byte) (int, error) {
-	n, err := c.TCPConn.Write(p)
+	n, err := c.sock.Write(p)
 	c.out.Add(uint64(n))
 	return n, err //nolint:wrapcheck // a Writer's errors go through as they are
+}
+
+func (c *tcp) SetDeadline(at time.Time) error {
+	return c.sock.SetDeadline(at) //nolint:wrapcheck // as above
+}
+
+func (c *tcp) SetWriteDeadline(at time.Time) error {
+	return c.sock.SetWriteDeadline(at) //nolint:wrapcheck // as above
 }
 
 // close ends the connection; hard resets it.

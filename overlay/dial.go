@@ -10,6 +10,7 @@ import (
 	"github.com/starlingmesh/starling/overlay/link"
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/sock"
 )
 
 // dial carries out one Dial and answers it exactly once.
@@ -118,7 +119,7 @@ func (o *Overlay) below(c net.Conn) *tcp {
 	if !ok {
 		panic("overlay: a connection that is not TCP")
 	}
-	return &tcp{TCPConn: t, in: &o.bytesIn, out: &o.bytesOut}
+	return &tcp{TCPConn: t, sock: sock.New(t), in: &o.bytesIn, out: &o.bytesOut}
 }
 
 // OpenLane opens a lane beside a link, to any address of its peer; for link.Host.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/starlingmesh/starling/overlay/sock"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
@@ -119,7 +120,13 @@ func pause(ctx context.Context) bool {
 func Connect(socket string) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///localhost",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the socket's file mode is what guards it
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dialUnix(ctx, socket) }),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			c, err := dialUnix(ctx, socket)
+			if err != nil {
+				return nil, err
+			}
+			return sock.New(c), nil
+		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // the sidecar's bounds are nearer
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"os"
+
+	"github.com/starlingmesh/starling/overlay/sock"
 )
 
 // sniffTime is how long a new connection may take to say what it speaks.
@@ -107,7 +109,7 @@ func (s *splitter) run(ctx context.Context) error {
 // sniff reads as little as tells what is spoken. No HTTP/1.1 method begins with
 // the preface's "PRI ".
 func (s *splitter) sniff(ctx context.Context, raw *net.UnixConn) {
-	c := &conn{Conn: raw, free: func() { <-s.slots }}
+	c := &conn{Conn: sock.New(raw), free: func() { <-s.slots }}
 	c.cred, _ = peerCred(raw)
 	c.deny = s.denied(c.cred)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
