@@ -79,6 +79,7 @@ var theirs = map[string][]string{
 	"google.golang.org/genproto":          {"rpc/local", "rpc/client"},
 	"google.golang.org/grpc":              {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
 	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
+	"k8s.io":                              {"strategies/kubernetes"},
 	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "strategies/file"},
 }
 

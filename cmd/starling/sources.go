@@ -8,6 +8,7 @@ import (
 	"github.com/starlingmesh/starling/discovery"
 	"github.com/starlingmesh/starling/strategies/dns"
 	"github.com/starlingmesh/starling/strategies/file"
+	"github.com/starlingmesh/starling/strategies/kubernetes"
 	"github.com/starlingmesh/starling/strategies/static"
 )
 
@@ -27,6 +28,8 @@ func newSources(blocks []config.Source, log *slog.Logger) ([]discovery.Source, e
 
 func newSource(b config.Source, log *slog.Logger) (discovery.Source, error) {
 	switch o := b.Options.(type) {
+	case *config.Kubernetes:
+		return newKubernetes(o, log)
 	case *config.Static:
 		return newStatic(o)
 	case *config.DNS:
@@ -36,6 +39,14 @@ func newSource(b config.Source, log *slog.Logger) (discovery.Source, error) {
 	default:
 		panic(fmt.Sprintf("no strategy for %T", o))
 	}
+}
+
+func newKubernetes(o *config.Kubernetes, log *slog.Logger) (discovery.Source, error) {
+	s, err := kubernetes.New(kubernetes.Config(*o), log)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	return discovery.Source{Strategy: s, Refresh: s.Refresh, Describe: s.Describe}, nil
 }
 
 func newStatic(o *config.Static) (discovery.Source, error) {

@@ -6,6 +6,7 @@ var Kinds = []Kind{
 	{"static", defaultStatic},
 	{"dns", defaultDNS},
 	{"file", defaultFile},
+	{"kubernetes", defaultKubernetes},
 }
 
 // Kind is one kind of source.
