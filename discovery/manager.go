@@ -178,6 +178,11 @@ func (m *Manager) Snapshot() Snapshot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.ledger.snapshot(time.Now())
+	for i, source := range m.sources {
+		if source.Counters != nil {
+			s.Sources[i].Counters = source.Counters()
+		}
+	}
 	s.Cache = CacheHealth{Path: m.cfg.CacheFile, Degraded: m.cacheErr}
 	return s
 }

@@ -156,6 +156,9 @@ type Source struct {
 	// Describe tells people how the source is set up (secrets redacted) and
 	// which rights it needs.
 	Describe func() Description
+	// Counters are what the strategy has counted since it was made, by what: a
+	// closed set of names, for metrics. It must not block.
+	Counters func() map[string]uint64
 }
 
 // Description is what a source says about itself to people.

@@ -73,16 +73,9 @@ func membership(c config.Config, log *slog.Logger) (keys.Source, error) {
 			Cert: s.CertificateFile, Key: s.KeyFile, CA: s.AuthorityFile, Identity: keys.Identity(s.Identity),
 		}, log)
 	}
-	var list []keys.Key
-	for _, secret := range []config.Secret{s.Key, s.AcceptKey} {
-		if secret == "" {
-			continue
-		}
-		k, err := keys.Parse(secret.Reveal())
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, k)
+	list, err := clusterKeys(s)
+	if err != nil {
+		return nil, err
 	}
 	return keys.FromKeys(c.Cluster, list...)
 }

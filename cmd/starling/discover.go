@@ -31,11 +31,15 @@ sidecar is needed, and none is told.`,
 	timeout := c.Flags().Duration("timeout", 10*time.Second, "wait for the first answer")
 	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		blocks, err := chosenSources(*file, args)
+		cfg, blocks, err := chosenSources(*file, args)
 		if err != nil {
 			return err
 		}
-		sources, err := newSources(blocks, newLogger(c.ErrOrStderr(), config.Log{Level: "warn", Format: "text"}).Logger)
+		me, err := selfOf(cfg, nil)
+		if err != nil {
+			return err
+		}
+		sources, err := newSources(blocks, me, newLogger(c.ErrOrStderr(), config.Log{Level: "warn", Format: "text"}).Logger)
 		if err != nil {
 			return term.Exit{Code: term.Usage, Err: err}
 		}
@@ -47,29 +51,29 @@ sidecar is needed, and none is told.`,
 }
 
 // chosenSources are those of the configuration, one of them, or one that is written on the command line.
-func chosenSources(file string, args []string) ([]config.Source, error) {
+func chosenSources(file string, args []string) (config.Config, []config.Source, error) {
 	if len(args) == 1 && strings.Contains(args[0], ":") {
 		c, err := config.Parse("SOURCE", []byte("discovery: {sources: ["+args[0]+"]}"))
 		if err != nil {
-			return nil, term.Exit{Code: term.Usage, Err: err}
+			return c, nil, term.Exit{Code: term.Usage, Err: err}
 		}
-		return c.Discovery.Sources, nil
+		return c, c.Discovery.Sources, nil
 	}
 	c, err := loadConfig(file)
 	if err != nil {
-		return nil, err
+		return c, nil, err
 	}
 	if len(args) == 0 {
-		return c.Discovery.Sources, nil
+		return c, c.Discovery.Sources, nil
 	}
 	var names []string
 	for _, s := range c.Discovery.Sources {
 		if s.Label() == args[0] {
-			return []config.Source{s}, nil
+			return c, []config.Source{s}, nil
 		}
 		names = append(names, s.Label())
 	}
-	return nil, term.Usagef("%s has no source %q; it has %s", file, args[0], strings.Join(names, ", "))
+	return c, nil, term.Usagef("%s has no source %q; it has %s", file, args[0], strings.Join(names, ", "))
 }
 
 // lookThrough asks each source and prints. A source that cannot be asked is exit code 1, after all were tried.

@@ -100,6 +100,9 @@ func (c collector) discoveryMetrics(e emitter) {
 		for class, n := range s.Failures {
 			e.counter("discovery_failures_total", "Times the source could not be asked.", float64(n), "source", s.Source, "class", class)
 		}
+		for what, n := range s.Counters {
+			e.counter("discovery_strategy_total", "What the source's strategy has counted.", float64(n), "source", s.Source, "what", what)
+		}
 	}
 }
 

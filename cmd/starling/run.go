@@ -50,7 +50,11 @@ func newNode(ctx context.Context, cfg config.Config, log logger) (n *node, err e
 	if n.mesh, err = overlay.New(oc, log.Logger); err != nil {
 		return n, err
 	}
-	sources, err := newSources(cfg.Discovery.Sources, log.Logger)
+	me, err := selfOf(cfg, n.mesh)
+	if err != nil {
+		return n, err
+	}
+	sources, err := newSources(cfg.Discovery.Sources, me, log.Logger)
 	if err != nil {
 		return n, err
 	}

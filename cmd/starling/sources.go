@@ -8,15 +8,16 @@ import (
 	"github.com/starlingmesh/starling/discovery"
 	"github.com/starlingmesh/starling/strategies/dns"
 	"github.com/starlingmesh/starling/strategies/file"
+	"github.com/starlingmesh/starling/strategies/gossip"
 	"github.com/starlingmesh/starling/strategies/kubernetes"
 	"github.com/starlingmesh/starling/strategies/static"
 )
 
 // newSources makes the strategies. A new one is a folder, its options in config/source_KIND.go, and a case in newSource.
-func newSources(blocks []config.Source, log *slog.Logger) ([]discovery.Source, error) {
+func newSources(blocks []config.Source, me self, log *slog.Logger) ([]discovery.Source, error) {
 	sources := make([]discovery.Source, 0, len(blocks))
 	for _, b := range blocks {
-		s, err := newSource(b, log.With("source", b.Label()))
+		s, err := newSource(b, me, log.With("source", b.Label()))
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", b.Label(), err)
 		}
@@ -26,7 +27,7 @@ func newSources(blocks []config.Source, log *slog.Logger) ([]discovery.Source, e
 	return sources, nil
 }
 
-func newSource(b config.Source, log *slog.Logger) (discovery.Source, error) {
+func newSource(b config.Source, me self, log *slog.Logger) (discovery.Source, error) {
 	switch o := b.Options.(type) {
 	case *config.Kubernetes:
 		return newKubernetes(o, log)
@@ -36,6 +37,8 @@ func newSource(b config.Source, log *slog.Logger) (discovery.Source, error) {
 		return newDNS(o, log)
 	case *config.File:
 		return newFile(o)
+	case *config.Gossip:
+		return newGossip(o, me, log)
 	default:
 		panic(fmt.Sprintf("no strategy for %T", o))
 	}
@@ -71,4 +74,17 @@ func newFile(o *config.File) (discovery.Source, error) {
 		return discovery.Source{}, err
 	}
 	return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
+}
+
+func newGossip(o *config.Gossip, me self, log *slog.Logger) (discovery.Source, error) {
+	ring, err := me.ring(o.KeyringFile, "gossip 1")
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	s, err := gossip.New(gossip.Config(*o), me.Self, ring, log)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	// How many there should be it cannot say: it lists the failed for long, and who has left it may live.
+	return discovery.Source{Strategy: s, SelfOptional: true, Refresh: s.Refresh, Describe: s.Describe, Counters: s.Counters}, nil
 }

@@ -31,6 +31,9 @@ type Harness struct {
 	Break     func(way int)
 	BreakWays int
 	Mend      func()
+	// Close ends what the harness itself has started since it was built, before
+	// the suite looks for what the strategy left running. Nil if that is nothing.
+	Close func()
 }
 
 // patience is how long the suite waits for what must come.
@@ -67,6 +70,9 @@ func Run(t *testing.T, build func(t *testing.T) Harness) {
 			ignore := goleak.IgnoreCurrent()
 			tt.test(t, w)
 			w.stop()
+			if h.Close != nil {
+				h.Close()
+			}
 			if err := goleak.Find(ignore); err != nil {
 				t.Errorf("the strategy left something running: %v", err)
 			}

@@ -77,6 +77,17 @@ func Parse(text string) (Key, error) {
 	return k, nil
 }
 
+// Derive gives the key of 32 bytes that this key and a cluster's ID make for a
+// purpose (RFC 5869). It tells nothing about the key, nor about one of another
+// purpose.
+func (k Key) Derive(cluster, purpose string) []byte {
+	derived, err := hkdf.Key(sha256.New, k.secret[:], []byte(cluster), "starling "+purpose, sha256.Size)
+	if err != nil {
+		panic(err) // only for lengths that we do not ask for
+	}
+	return derived
+}
+
 // shared is a Source from pre-shared keys.
 type shared struct {
 	own   *tls.Certificate

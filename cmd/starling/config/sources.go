@@ -7,6 +7,7 @@ var Kinds = []Kind{
 	{"dns", defaultDNS},
 	{"file", defaultFile},
 	{"kubernetes", defaultKubernetes},
+	{"gossip", defaultGossip},
 }
 
 // Kind is one kind of source.
