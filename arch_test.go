@@ -49,7 +49,8 @@ var ours = map[string][]string{
 	"discovery":                    {},
 	"discovery/discoverytest":      {"discovery"},
 	"discovery/keyring":            {},
-	"strategies/*":                 {"discovery", "discovery/keyring"},
+	"discovery/targets":            {"discovery"},
+	"strategies/*":                 {"discovery", "discovery/keyring", "discovery/targets"},
 	"rpc":                          {"overlay/peer", "overlay/proto"},
 	"rpc/starling/v1":              {},
 	"rpc/starling/v1/*":            {"rpc/starling/v1"},
@@ -83,7 +84,7 @@ var theirs = map[string][]string{
 	"google.golang.org/grpc":              {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
 	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
 	"k8s.io":                              {"strategies/kubernetes"},
-	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "strategies/file"},
+	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "discovery/targets"},
 }
 
 // A source is one parsed .go file. Parsing means opening: `go test` caches a pass by the files the test opened, so a

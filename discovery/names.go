@@ -72,6 +72,20 @@ func (n *Names) Candidates(ctx context.Context, entries []Entry) ([]Candidate, e
 	return cands, firstErr
 }
 
+// Round makes the round of a look that gave entries. complete: they are all there are, and so is the picture if every name
+// could be resolved; a name that could not may stand for anybody.
+func (n *Names) Round(ctx context.Context, entries []Entry, complete bool) Round {
+	cands, err := n.Candidates(ctx, entries)
+	switch {
+	case err != nil && len(cands) == 0:
+		return Round{Err: err}
+	case err != nil || !complete:
+		return Round{Seen: Partial{Candidates: cands}, Err: err}
+	default:
+		return Round{Seen: Complete{Candidates: cands}}
+	}
+}
+
 // resolve brings known up to date and returns what failed.
 func (n *Names) resolve(ctx context.Context, entries []Entry) map[string]error {
 	known := map[string][]netip.Addr{}

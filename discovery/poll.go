@@ -15,7 +15,13 @@ type Round struct {
 	Seen Observation   // nil: nothing
 	TTL  time.Duration // how long it stays good; 0 is unknown
 	Err  error         // may come together with Seen: a part was seen
+
+	// Pause is how long the source asked to be left alone, at most an hour; it
+	// goes before a refresh on demand, too.
+	Pause time.Duration
 }
+
+const pauseMax = time.Hour
 
 // Poll makes a [Strategy] of any look-up. It looks at once, then at intervals
 // of Every or of the TTL that the look gave, with 20 % jitter; after a failure
@@ -63,7 +69,8 @@ func (p *Poll) Run(ctx context.Context, sink Sink) error {
 			sink.Fail(r.Err)
 			wait = trouble.failed(time.Now())
 		}
-		if !p.sleep(ctx, jitter(wait, rng), began) {
+		pause := min(r.Pause, pauseMax)
+		if !p.sleep(ctx, max(jitter(wait, rng), pause), began.Add(max(refreshGap, pause))) {
 			return nil
 		}
 	}
@@ -76,9 +83,9 @@ func (p *Poll) interval(ttl time.Duration) time.Duration {
 	return min(max(ttl, p.min), p.max)
 }
 
-// sleep waits for the interval, or less when a refresh is asked for. It reports
-// whether to go on.
-func (p *Poll) sleep(ctx context.Context, wait time.Duration, began time.Time) bool {
+// sleep waits for the interval, or less when a refresh is asked for, but not less
+// than until earliest. It reports whether to go on.
+func (p *Poll) sleep(ctx context.Context, wait time.Duration, earliest time.Time) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -88,7 +95,7 @@ func (p *Poll) sleep(ctx context.Context, wait time.Duration, began time.Time) b
 		return true
 	case <-p.ask:
 	}
-	gap := time.NewTimer(min(wait, time.Until(began.Add(refreshGap))))
+	gap := time.NewTimer(min(wait, time.Until(earliest)))
 	defer gap.Stop()
 	select {
 	case <-ctx.Done():

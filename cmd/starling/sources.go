@@ -7,8 +7,10 @@ import (
 	"github.com/starlingmesh/starling/cmd/starling/config"
 	"github.com/starlingmesh/starling/discovery"
 	"github.com/starlingmesh/starling/strategies/dns"
+	"github.com/starlingmesh/starling/strategies/exec"
 	"github.com/starlingmesh/starling/strategies/file"
 	"github.com/starlingmesh/starling/strategies/gossip"
+	"github.com/starlingmesh/starling/strategies/http"
 	"github.com/starlingmesh/starling/strategies/kubernetes"
 	"github.com/starlingmesh/starling/strategies/static"
 )
@@ -39,6 +41,10 @@ func newSource(b config.Source, me self, log *slog.Logger) (discovery.Source, er
 		return newFile(o)
 	case *config.Gossip:
 		return newGossip(o, me, log)
+	case *config.HTTPSource:
+		return newHTTP(o)
+	case *config.Exec:
+		return newExec(o)
 	default:
 		panic(fmt.Sprintf("no strategy for %T", o))
 	}
@@ -87,4 +93,20 @@ func newGossip(o *config.Gossip, me self, log *slog.Logger) (discovery.Source, e
 	}
 	// How many there should be it cannot say: it lists the failed for long, and who has left it may live.
 	return discovery.Source{Strategy: s, SelfOptional: true, Refresh: s.Refresh, Describe: s.Describe, Counters: s.Counters}, nil
+}
+
+func newHTTP(o *config.HTTPSource) (discovery.Source, error) {
+	s, err := http.New(http.Config(*o), nil)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
+}
+
+func newExec(o *config.Exec) (discovery.Source, error) {
+	s, err := exec.New(exec.Config(*o), nil)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
 }

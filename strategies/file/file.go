@@ -14,22 +14,18 @@ import (
 	"time"
 
 	"github.com/starlingmesh/starling/discovery"
-)
-
-// The formats of a file.
-const (
-	Auto = "auto" // by the name: .json, .yaml, .yml, else a list
-	JSON = "json"
-	YAML = "yaml"
-	List = "list" // an address a line, # begins a comment
+	"github.com/starlingmesh/starling/discovery/targets"
 )
 
 // Config is where the file is.
 type Config struct {
 	// Path (path, required) is the file.
 	Path string `yaml:"path"`
-	// Format (format, auto) is auto, json, yaml or list.
+	// Format (format, auto) is auto, json, yaml or list; auto goes by the name:
+	// .json, .yaml, .yml, else a list.
 	Format string `yaml:"format"`
+	// Port (port, 7827) is that of addresses without one.
+	Port int `yaml:"port"`
 	// Refresh (refresh, 5s, 100ms to 1h) is how often the file is read. It is a
 	// local file of at most 4 MiB, so this is cheap.
 	Refresh time.Duration `yaml:"refresh"`
@@ -38,13 +34,12 @@ type Config struct {
 	Complete bool `yaml:"complete"`
 }
 
-const (
-	bytesMax   = 4 << 20
-	targetsMax = 16384
-)
+const bytesMax = 4 << 20
 
 // Default returns the defaults; Path has none.
-func Default() Config { return Config{Format: Auto, Refresh: 5 * time.Second, Complete: true} }
+func Default() Config {
+	return Config{Format: targets.Auto, Port: 7827, Refresh: 5 * time.Second, Complete: true}
+}
 
 // Validate says what is wrong with c, naming its keys.
 func (c Config) Validate() error {
@@ -52,11 +47,7 @@ func (c Config) Validate() error {
 	if c.Path == "" {
 		errs = append(errs, errors.New("path: is empty, want the name of a file"))
 	}
-	switch c.Format {
-	case Auto, JSON, YAML, List:
-	default:
-		errs = append(errs, fmt.Errorf("format: %q is none of auto, json, yaml, list", c.Format))
-	}
+	errs = append(errs, targets.CheckFormat(c.Format), targets.CheckPort(c.Port))
 	if c.Refresh < 100*time.Millisecond || c.Refresh > time.Hour {
 		errs = append(errs, fmt.Errorf("refresh: %v is not within 100ms and 1h", c.Refresh))
 	}
@@ -98,20 +89,15 @@ func (f *File) look(ctx context.Context) discovery.Round {
 	if err != nil {
 		return discovery.Round{Err: err}
 	}
-	entries, err := parse(f.cfg.Path, f.cfg.Format, data)
+	format := f.cfg.Format
+	if format == targets.Auto {
+		format = targets.OfName(f.cfg.Path)
+	}
+	entries, err := targets.Parse(f.cfg.Path, format, f.cfg.Port, data)
 	if err != nil {
 		return discovery.Round{Err: discovery.Classed(discovery.Misconfigured, "%w", err)}
 	}
-	cands, err := f.names.Candidates(ctx, entries)
-	switch {
-	case err != nil && len(cands) == 0:
-		return discovery.Round{Err: err}
-	case err != nil || !f.cfg.Complete:
-		// A name that cannot be resolved may stand for anybody.
-		return discovery.Round{Seen: discovery.Partial{Candidates: cands}, Err: err}
-	default:
-		return discovery.Round{Seen: discovery.Complete{Candidates: cands}}
-	}
+	return f.names.Round(ctx, entries, f.cfg.Complete)
 }
 
 func read(path string) ([]byte, error) {

@@ -122,50 +122,6 @@ func TestAConfigMapsSwapOfSymlinksIsSeen(t *testing.T) {
 	}
 }
 
-func TestErrorsSayFileAndLine(t *testing.T) {
-	for name, tt := range map[string]struct{ file, text, want string }{
-		"json syntax":     {"p.json", "[\n {\"targets\": [\n  oops]}]", "p.json:3: invalid character 'o'"},
-		"json cut":        {"p.json", "[\n {\"targets\": [\n", "p.json:3: the file ends too early"},
-		"json empty":      {"p.json", "", "p.json:1: the file ends too early"},
-		"json key":        {"p.json", "[\n {\"target\": []}]", `p.json:2: json: unknown field "target"`},
-		"json type":       {"p.json", "[\n {\"targets\": 7}]", "p.json:2: json: cannot unmarshal number"},
-		"json more":       {"p.json", "[]\n[]", "p.json:2: there is more after the list"},
-		"json target":     {"p.json", "[\n{\"targets\": [\"10.0.0.1:7000\",\n\"nope\"]}]", `p.json:3: address "nope": want host:port`},
-		"yaml syntax":     {"p.yaml", "- targets:\n  - a:1\n - b:2\n", "p.yaml:2: did not find expected '-' indicator"},
-		"yaml key":        {"p.yml", "- target: [a:1]\n", "p.yml:1: field target not found"},
-		"yaml target":     {"p.yml", "- targets:\n  - 10.0.0.1:7000\n  - 10.0.0.1:0\n", `p.yml:3: address "10.0.0.1:0"`},
-		"list target":     {"p", "10.0.0.1:7000\n\n# all is well\n10.0.0.2\n", `p:4: address "10.0.0.2": want host:port`},
-		"not on a remark": {"p", "# 10.0.0.2 was here\n10.0.0.2\n", `p:2: address`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := parse(tt.file, Auto, []byte(tt.text))
-			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
-				t.Errorf("got %v, want %s", err, tt.want)
-			}
-		})
-	}
-}
-
-func TestGoodFiles(t *testing.T) {
-	for name, tt := range map[string]struct {
-		file, text string
-		want       int
-	}{
-		"empty list":      {"p", "", 0},
-		"byte order mark": {"p", "\ufeff10.0.0.1:7000", 1},
-		"empty yaml":      {"p.yaml", "# nobody\n", 0},
-		"empty json":      {"p.json", "[]", 0},
-		"several groups":  {"p.json", `[{"targets":["a:1","b:1"]},{"targets":["c:1"],"labels":{"zone":"z"}}]`, 3},
-	} {
-		t.Run(name, func(t *testing.T) {
-			entries, err := parse(tt.file, Auto, []byte(tt.text))
-			if err != nil || len(entries) != tt.want {
-				t.Errorf("got %v, %v; want %d entries", entries, err, tt.want)
-			}
-		})
-	}
-}
-
 func TestANameThatCannotBeResolvedMakesTheFileAPart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
 	write(t, path, "10.0.0.1:7000\nknown.example:7000\nunknown.example:7000\n")
@@ -182,6 +138,7 @@ func TestBadConfigurationNamesTheKey(t *testing.T) {
 	for want, edit := range map[string]func(*Config){
 		"path: is empty":           func(c *Config) { c.Path = "" },
 		`format: "toml" is none`:   func(c *Config) { c.Format = "toml" },
+		"port: 0 is not within 1":  func(c *Config) { c.Port = 0 },
 		"refresh: 0s is not withi": func(c *Config) { c.Refresh = 0 },
 	} {
 		cfg := Default()
@@ -194,13 +151,4 @@ func TestBadConfigurationNamesTheKey(t *testing.T) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	for name, text := range render {
-		f.Add(name, []byte(text([]string{"10.0.0.1:7000"})))
-	}
-	f.Fuzz(func(_ *testing.T, name string, data []byte) {
-		_, _ = parse(name, Auto, data)
-	})
 }

@@ -6,6 +6,8 @@ var Kinds = []Kind{
 	{"static", defaultStatic},
 	{"dns", defaultDNS},
 	{"file", defaultFile},
+	{"http", defaultHTTP},
+	{"exec", defaultExec},
 	{"kubernetes", defaultKubernetes},
 	{"gossip", defaultGossip},
 }
