@@ -3,6 +3,7 @@ module github.com/starlingmesh/starling/e2e
 go 1.26.0
 
 require (
+	github.com/miekg/dns v1.1.73
 	github.com/starlingmesh/starling v0.0.0
 	golang.org/x/sys v0.49.0
 )

@@ -35,6 +35,7 @@ type DNS struct {
 	// owned by look
 	resolver resolver
 	samplers map[string]*sampler
+	answered map[string]string // name: its full name that last had an answer
 	warned   bool
 }
 
@@ -47,7 +48,7 @@ func New(cfg Config, log *slog.Logger) (*DNS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dns: %w", err)
 	}
-	d := &DNS{cfg: cfg, log: log, client: c, samplers: map[string]*sampler{}}
+	d := &DNS{cfg: cfg, log: log, client: c, samplers: map[string]*sampler{}, answered: map[string]string{}}
 	d.Poll = discovery.NewPoll(cfg.MaxRefresh, cfg.MinRefresh, cfg.MaxRefresh, d.look)
 	return d, nil
 }
@@ -85,6 +86,9 @@ func (d *DNS) look(ctx context.Context) discovery.Round {
 		}
 		sampled := errs[i] == nil && d.sampled(names[i], f)
 		complete = complete && errs[i] == nil && !sampled && !f.part
+		if len(f.cands) > 0 {
+			d.answered[names[i]] = f.full
+		}
 		all.merge(f)
 	}
 	expires := time.Now().Add(d.cfg.Keep)
@@ -134,6 +138,7 @@ func (d *DNS) warn(f found) {
 
 // found is who is under a name, or under several.
 type found struct {
+	full     string // the name in the search domain that had it
 	cands    []discovery.Candidate
 	skipped  []discovery.Skipped
 	ttl      time.Duration

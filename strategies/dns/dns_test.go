@@ -323,6 +323,27 @@ func TestSearchGoesOnPastAFailureButTellsOnlyAPart(t *testing.T) {
 	d.cfg.Nameservers, d.cfg.Search, d.cfg.Ndots = []string{"127.0.0.1"}, []string{"broken.example"}, 5
 	d.client = brokenDomain{}
 	wantLook(t, d, "partial", "10.0.0.1:7000", "broken.example")
+	wantLook(t, d, "complete", "10.0.0.1:7000", "") // from now on it is asked first where it was
+}
+
+func TestAKnownNameIsNotSearchedForAgainUntilItIsGone(t *testing.T) {
+	s := newServer(t)
+	s.set("mesh.two.example.", "A", "10.0.0.1")
+	cfg := testConfig(s)
+	cfg.Names, cfg.Search, cfg.Ndots, cfg.Type = []string{"mesh"}, []string{"one.example", "two.example", "three.example"}, 5, typeA
+	d := mustNew(t, cfg)
+	for _, want := range []string{"mesh.one.example. A,udp mesh.two.example. A", "mesh.two.example. A"} {
+		s.edit(func() { s.asked = nil })
+		wantLook(t, d, "complete", "10.0.0.1:7000", "")
+		if asked := strings.ReplaceAll(s.questions(), "\n", ","); asked != "udp "+want {
+			t.Errorf("asked %s, want %s", asked, want)
+		}
+	}
+	s.set("mesh.two.example.", "A")
+	s.set("mesh.three.example.", "A", "10.0.0.3", "10.0.0.4")
+	wantLook(t, d, "complete", "10.0.0.3:7000 10.0.0.4:7000", "")
+	d.cfg.Search = []string{"one.example"} // the file changed
+	wantLook(t, d, "complete", "", "")
 }
 
 type brokenDomain struct{}

@@ -23,8 +23,9 @@ const togetherMax = 16
 func (d *DNS) find(ctx context.Context, name string) (found, error) {
 	var part error
 	var f found
-	for _, full := range d.resolver.names(name) {
+	for _, full := range d.order(name) {
 		g, err := d.findFull(ctx, full)
+		g.full = full
 		g.skipped = append(f.skipped, g.skipped...)
 		if err != nil && part == nil {
 			part = err
@@ -37,6 +38,17 @@ func (d *DNS) find(ctx context.Context, name string) (found, error) {
 		f = found{ttl: shorter(f.ttl, g.ttl), skipped: g.skipped, part: f.part || g.part}
 	}
 	return f, part
+}
+
+// order returns the full names to try for name. The one that last had an answer
+// comes first: else each look would ask in every search domain before it, and one
+// of these that fails (a cloud's, behind the cluster's) would spoil every look.
+func (d *DNS) order(name string) []string {
+	full := d.resolver.names(name)
+	if i := slices.Index(full, d.answered[name]); i > 0 {
+		full = slices.Concat(full[i:i+1], full[:i], full[i+1:])
+	}
+	return full
 }
 
 func (d *DNS) findFull(ctx context.Context, name string) (found, error) {
