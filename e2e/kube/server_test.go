@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -189,4 +188,3 @@ func TestAStalledWatchIsNoticedAndReplaced(t *testing.T) {
 	w.newsArrive(l)
 	t.Logf("heard of a pod %v after its watch went silent", time.Since(began).Round(time.Second))
 }
-

@@ -42,6 +42,7 @@ func (t *teller) run(ctx context.Context) {
 			switch {
 			case !t.complete && st.synced && st.trouble == nil:
 				t.whole(false)
+				soon.Reset(gather) // what comes now need not wait for firstWait
 			case (st.changed || st.full) && !waiting && (t.complete || time.Since(t.began) > firstWait):
 				soon.Reset(gather)
 				waiting = true

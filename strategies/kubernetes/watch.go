@@ -42,6 +42,7 @@ type watcher struct {
 type scope struct {
 	namespace string
 	synced    bool  // it has been listed
+	streaming bool  // the list comes by a watch, which goes on after it
 	trouble   error // why it is not watched now; nil while it is
 }
 
@@ -115,6 +116,7 @@ func (w *watcher) listWatch(at int) *cache.ListWatch {
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			w.calls.Add(1) // the reflector does not wait for a list when its context ends
 			defer w.calls.Done()
+			w.streams(at, false)
 			ctx, cancel := patience(ctx)
 			defer cancel()
 			var list runtime.Object = &discoveryv1.EndpointSliceList{}
@@ -127,16 +129,23 @@ func (w *watcher) listWatch(at int) *cache.ListWatch {
 			opts.Watch = true
 			stream, err := request(opts).Watch(ctx)
 			switch {
+			case err == nil && opts.SendInitialEvents != nil:
+				w.streams(at, true) // watched once the list is whole: see Replace
 			case err == nil:
-				if opts.SendInitialEvents == nil {
-					w.well(at)
-				}
+				w.well(at)
 			case utilnet.IsConnectionRefused(err), apierrors.IsTooManyRequests(err):
 				w.fail(at, err) // the reflector tries again without a word
 			}
 			return stream, err
 		},
 	}
+}
+
+// streams notes how the next list of a scope comes.
+func (w *watcher) streams(at int, yes bool) {
+	w.mu.Lock()
+	w.scopes[at].streaming = yes
+	w.mu.Unlock()
 }
 
 // well notes that a scope is watched.
@@ -260,7 +269,11 @@ func (s *shelf) Replace(list []any, _ string) error {
 		there[s.put(obj)] = true
 	}
 	s.w.pic.keep(strconv.Itoa(s.at)+"/", there)
-	s.w.scopes[s.at].synced = true
+	sc := &s.w.scopes[s.at]
+	sc.synced = true
+	if sc.streaming {
+		sc.trouble = nil
+	}
 	s.w.full = true
 	s.w.mu.Unlock()
 	s.w.wake()
