@@ -56,6 +56,7 @@ generate: ## the generated code and the example configuration, from their source
 
 e2e: ## what needs root: network namespaces, and 64 sidecars beside busy loops for a minute (installs iproute2 if missing)
 	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...
+	cd e2e/kube && go test -count=1 -timeout 30m -v .
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
 
 servers: ## builds Kubernetes, CoreDNS and Helm for the end-to-end tests, into ~/.cache (7 minutes, once), and prints their paths

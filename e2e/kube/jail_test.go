@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,26 +23,27 @@ import (
 func TestTooManyRequestsLosesNobodyAndIsNoHammering(t *testing.T) {
 	w, l, line := begin(t, (*world).asAccount)
 	free := w.jail()
-	defer free()
+	t.Cleanup(control.Etcd.Resume)
 	before, began := l.failed(), time.Now()
 	line.cut()
 	l.wantFailure(discovery.Throttled, before)
 	some := time.NewTimer(10 * time.Second)
 	defer some.Stop()
 	<-some.C
-	refused, took := w.flow("rejected_requests_total"), time.Since(began)
+	took := time.Since(began)
+	probes := free()
+	refused := w.refused() - probes
 	t.Logf("%d requests refused in %v", refused, took.Round(time.Second))
 	// The server asks for a second of patience.
-	if most := 2 * int(took/time.Second); refused == 0 || refused > most {
+	if most := 2 * int(took/time.Second); refused < 1 || refused > most {
 		t.Errorf("%d requests were refused, want 1 to %d", refused, most)
 	}
-	free()
 	w.newsArrive(l)
 }
 
 // jail has the API server answer 429 to the service account, by its own rules (API Priority and Fairness) and as in an
-// overload: the account's level rejects instead of queueing and has room for one request, which hangs on a silent etcd.
-func (w *world) jail() (free func()) {
+// overload: the account's level rejects instead of queueing and has room for one request, which hangs on a silent etcd. free ends that, and says how many requests of the test's own were refused.
+func (w *world) jail() (free func() (probes int)) {
 	w.t.Helper()
 	none := int32(0)
 	client := w.api.FlowcontrolV1()
@@ -79,9 +81,9 @@ func (w *world) jail() (free func()) {
 	prisoner, err := rest.HTTPClientFor(config)
 	w.must("make a client", err)
 	w.await("the rule holds", patience, func() error {
-		by, err := w.get(w.t.Context(), prisoner)
-		if err == nil && by != string(schema.UID) {
-			err = fmt.Errorf("it is by the rule %s", by)
+		res, err := w.get(w.t.Context(), prisoner)
+		if err == nil && res.Header.Get("X-Kubernetes-Pf-Flowschema-Uid") != string(schema.UID) {
+			err = fmt.Errorf("the answer is %s, by another rule", res.Status)
 		}
 		return err
 	})
@@ -89,51 +91,69 @@ func (w *world) jail() (free func()) {
 }
 
 // hang has one request hang on a silent etcd until free is called, which ends the jail.
-func (w *world) hang(prisoner *http.Client) (free func()) {
+func (w *world) hang(prisoner *http.Client) (free func() (probes int)) {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(w.t.Context())
-	var wg sync.WaitGroup
+	var probes atomic.Int32
 	control.Etcd.Pause()
-	wg.Go(func() { _, _ = w.get(ctx, prisoner) }) // it never gets an answer
+	probe := func(ctx context.Context) bool {
+		res, err := w.get(ctx, prisoner)
+		if err != nil || res.StatusCode != http.StatusTooManyRequests {
+			return false
+		}
+		probes.Add(1)
+		return true
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for probe(ctx) { // until it is the one that hangs
+		}
+	})
+	inARow := 0
 	w.await("the level is full", patience, func() error {
-		if n := w.flow("current_executing_requests"); n != 1 {
-			return fmt.Errorf("%d requests are executed", n)
+		ctx, stop := context.WithTimeout(ctx, time.Second)
+		defer stop()
+		if inARow++; !probe(ctx) {
+			inARow = 0
+		}
+		if inARow < 5 {
+			return fmt.Errorf("%d requests in a row were refused", inARow)
 		}
 		return nil
 	})
-	return sync.OnceFunc(func() {
+	return func() int {
 		control.Etcd.Resume()
 		stop()
 		wg.Wait()
 		client := w.api.FlowcontrolV1()
 		w.must("end the flow schema", client.FlowSchemas().Delete(context.Background(), w.ns, metav1.DeleteOptions{}))
 		w.must("end the priority level", client.PriorityLevelConfigurations().Delete(context.Background(), w.ns, metav1.DeleteOptions{}))
-	})
+		return int(probes.Load())
+	}
 }
 
-// get asks for something that only etcd knows, and returns which rule the request fell under.
-func (w *world) get(ctx context.Context, client *http.Client) (rule string, err error) {
+// get asks for something that only etcd knows.
+func (w *world) get(ctx context.Context, client *http.Client) (res *http.Response, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, control.URL()+"/api/v1/namespaces/"+w.ns+"/pods/"+three[0].name, nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	res, err := client.Do(req)
-	if err != nil {
-		return "", err
+	if res, err = client.Do(req); err != nil {
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	_, err = io.Copy(io.Discard, res.Body)
-	return res.Header.Get("X-Kubernetes-Pf-Flowschema-Uid"), err
+	return res, err
 }
 
-// flow is a figure of the API server about the requests under the rule that jail made.
-func (w *world) flow(metric string) int {
+// refused is how many requests the API server answered by 429 under the rule that jail made.
+func (w *world) refused() int {
 	w.t.Helper()
 	text, err := w.api.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(w.t.Context())
 	w.must("read the metrics of the API server", err)
 	n := 0
 	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "apiserver_flowcontrol_"+metric+"{") && strings.Contains(line, `flow_schema="`+w.ns+`"`) {
+		if strings.HasPrefix(line, "apiserver_flowcontrol_rejected_requests_total{") && strings.Contains(line, `flow_schema="`+w.ns+`"`) {
 			var more int
 			if _, err := fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &more); err != nil {
 				w.t.Fatalf("read %q: %v", line, err)

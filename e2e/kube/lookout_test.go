@@ -163,11 +163,16 @@ func (l *lookout) take(list []discovery.Contact) {
 // want waits until the contacts are these pods, and then keeps an eye on each of them.
 func (l *lookout) want(pods ...pod) {
 	l.w.t.Helper()
+	l.wantWithin(patience+grace, pods...)
+}
+
+func (l *lookout) wantWithin(most time.Duration, pods ...pod) {
+	l.w.t.Helper()
 	want := map[string]bool{}
 	for _, p := range pods {
 		want[p.addr()] = true
 	}
-	l.w.await(fmt.Sprintf("%d contacts", len(pods)), patience+grace, func() error {
+	l.w.await(fmt.Sprintf("%d contacts", len(pods)), most, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if maps.Equal(l.contacts, want) {

@@ -23,6 +23,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	tokens "k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/client-go/util/flowcontrol"
 
@@ -80,6 +81,13 @@ func connect(c *Config) (*api, error) {
 	config.NegotiatedSerializer = codecs
 	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(c.QPS), c.Burst)
 	config.WarningHandler = rest.NoWarnings{}
+
+	if file := config.BearerTokenFile; file != "" {
+		// By itself client-go reads the file once a minute; this, at once when the
+		// server refuses what it read.
+		config.Wrap(tokens.ResettableTokenSourceWrapTransport(tokens.NewCachedFileTokenSource(file)))
+		config.BearerToken, config.BearerTokenFile = "", ""
+	}
 
 	// client-go's own transports live in a table of the whole process, for ever.
 	a := &api{config: config, namespace: namespace}
@@ -140,7 +148,7 @@ func fromServiceAccount(c *Config) (config *rest.Config, namespace string, err e
 	return &rest.Config{
 		Host:            "https://" + net.JoinHostPort(host, port),
 		TLSClientConfig: rest.TLSClientConfig{CAFile: ca},
-		BearerTokenFile: token, // read again every minute: tokens expire
+		BearerTokenFile: token, // read again: tokens expire
 	}, strings.TrimSpace(string(name)), nil
 }
 
