@@ -82,7 +82,7 @@ var theirs = map[string][]string{
 	"golang.org/x/sys":                    {"overlay", "rpc/local", "cmd/starling", "cmd/starling/flock"},
 	"google.golang.org/genproto":          {"rpc/local", "rpc/client"},
 	"google.golang.org/grpc":              {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
-	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
+	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*", "strategies/kubernetes"},
 	"k8s.io":                              {"strategies/kubernetes"},
 	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "discovery/targets"},
 }

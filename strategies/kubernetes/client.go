@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -35,6 +32,22 @@ const (
 	listTimeout = 30 * time.Second // a list, or a question about rights
 )
 
+// kind is a kind of object that can be watched.
+type kind struct {
+	version schema.GroupVersion
+	name    string
+	sample  runtime.Object
+	list    func() runtime.Object
+}
+
+var kinds = map[string]kind{
+	EndpointSlices: {
+		schema.GroupVersion{Group: "discovery.k8s.io", Version: "v1"}, "EndpointSlice",
+		&slice{}, func() runtime.Object { return &sliceList{} },
+	},
+	Pods: {schema.GroupVersion{Version: "v1"}, "Pod", &pod{}, func() runtime.Object { return &podList{} }},
+}
+
 // The few types of the API that are spoken of here. The typed clientset knows
 // all of them, and costs 15 MB of binary.
 var (
@@ -45,11 +58,10 @@ var (
 
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	s.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
-	s.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Pod{}, &corev1.PodList{})
-	s.AddKnownTypes(authorizationv1.SchemeGroupVersion, &authorizationv1.SelfSubjectAccessReview{})
-	for _, gv := range []schema.GroupVersion{discoveryv1.SchemeGroupVersion, corev1.SchemeGroupVersion, authorizationv1.SchemeGroupVersion} {
-		metav1.AddToGroupVersion(s, gv)
+	for _, k := range kinds {
+		s.AddKnownTypeWithName(k.version.WithKind(k.name), k.sample)
+		s.AddKnownTypeWithName(k.version.WithKind(k.name+"List"), k.list())
+		metav1.AddToGroupVersion(s, k.version)
 	}
 	return s
 }

@@ -32,6 +32,9 @@ type naming struct {
 	selfNS string
 }
 
+// skippedMax bounds what is told of those who are not offered.
+const skippedMax = 64
+
 func newPicture(cfg *Config, names naming) *picture {
 	return &picture{
 		cfg: cfg, names: names, objects: map[string]map[string]endpoint{},
@@ -211,7 +214,7 @@ func (p *picture) all() ([]discovery.Candidate, []discovery.Skipped) {
 		switch {
 		case why == "":
 			cands = append(cands, c)
-		case len(skipped) < skippedTold:
+		case len(skipped) < skippedMax:
 			skipped = append(skipped, discovery.Skipped{What: described(&c), Why: why})
 		}
 	}

@@ -2,12 +2,15 @@ package kubernetes
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 
 	"github.com/starlingmesh/starling/discovery"
 )
@@ -38,7 +41,7 @@ func (k *Kubernetes) Review(ctx context.Context) ([]Right, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := a.client(authorizationv1.SchemeGroupVersion)
+	client, err := a.client(authorization)
 	if err != nil {
 		return nil, err
 	}
@@ -47,21 +50,50 @@ func (k *Kubernetes) Review(ctx context.Context) ([]Right, error) {
 	var rights []Right
 	for _, ns := range namespaces {
 		for _, verb := range verbs {
-			ask := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-				ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Verb: verb, Group: groupOf(k.cfg.Resource), Resource: k.cfg.Resource, Namespace: apiNamespace(ns),
-				},
-			}}
-			var answer authorizationv1.SelfSubjectAccessReview
-			err := client.Post().Resource("selfsubjectaccessreviews").
-				VersionedParams(&metav1.CreateOptions{}, parameters).Body(ask).Do(ctx).Into(&answer)
+			right, err := review(ctx, client, Right{Verb: verb, Resource: k.cfg.Resource, Namespace: ns})
 			if err != nil {
 				return rights, fmt.Errorf("ask the API server for our rights: %w", classify(err))
 			}
-			rights = append(rights, Right{verb, k.cfg.Resource, ns, answer.Status.Allowed, answer.Status.Reason})
+			rights = append(rights, right)
 		}
 	}
 	return rights, nil
+}
+
+var authorization = schema.GroupVersion{Group: "authorization.k8s.io", Version: "v1"}
+
+func review(ctx context.Context, client *rest.RESTClient, r Right) (Right, error) {
+	type attributes struct {
+		Verb      string `json:"verb"`
+		Group     string `json:"group"`
+		Resource  string `json:"resource"`
+		Namespace string `json:"namespace"`
+	}
+	type spec struct {
+		Attributes attributes `json:"resourceAttributes"`
+	}
+	body, err := json.Marshal(struct {
+		Version string `json:"apiVersion"`
+		Kind    string `json:"kind"`
+		Spec    spec   `json:"spec"`
+	}{authorization.String(), "SelfSubjectAccessReview", spec{attributes{r.Verb, groupOf(r.Resource), r.Resource, apiNamespace(r.Namespace)}}})
+	if err != nil {
+		return r, err
+	}
+	data, err := client.Post().Resource("selfsubjectaccessreviews").Body(body).
+		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx).Raw()
+	if err != nil {
+		return r, err
+	}
+	var answer struct {
+		Status struct {
+			Allowed bool   `json:"allowed"`
+			Reason  string `json:"reason"`
+		} `json:"status"`
+	}
+	err = json.Unmarshal(data, &answer)
+	r.Allowed, r.Reason = answer.Status.Allowed, answer.Status.Reason
+	return r, err
 }
 
 // Role is the YAML of what grants this strategy its rights in the namespaces,
@@ -101,12 +133,7 @@ subjects:
 	return b.String()
 }
 
-func groupOf(resource string) string {
-	if resource == Pods {
-		return ""
-	}
-	return "discovery.k8s.io"
-}
+func groupOf(resource string) string { return kinds[resource].version.Group }
 
 func apiNamespace(ns string) string {
 	if ns == allNamespaces {

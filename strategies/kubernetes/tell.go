@@ -17,52 +17,76 @@ type teller struct {
 	w    *watcher
 	sink discovery.Sink
 
-	told      map[string]struct{} // keys the sink knows
-	complete  bool                // it has had a whole picture
-	began     time.Time
-	unsettled time.Time // since when a whole picture is owed; zero: it is not
+	told     map[string]struct{} // keys the sink knows
+	complete bool                // it has had a whole picture
+	began    time.Time
+
+	// When something is to be told; zero: never.
+	changesAt time.Time
+	wholeAt   time.Time
+	owedSince time.Time // since when a whole picture is owed
 }
 
 func (t *teller) run(ctx context.Context) {
-	soon, later := time.NewTimer(firstWait), time.NewTimer(time.Hour)
-	defer soon.Stop()
-	defer later.Stop()
-	waiting := true // soon is armed
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
+		if at := soonest(t.changesAt, t.wholeAt); !at.IsZero() {
+			timer.Reset(time.Until(at))
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.k.ask:
-			t.whole(false)
+			t.wholeAt = time.Now()
 		case <-t.w.news:
-			st := t.w.look()
-			if st.failed != nil {
-				t.fail(st)
-			}
-			switch {
-			case !t.complete && st.synced && st.trouble == nil:
-				t.whole(false)
-				soon.Reset(gather) // what comes now need not wait for firstWait
-			case (st.changed || st.full) && !waiting && (t.complete || time.Since(t.began) > firstWait):
-				soon.Reset(gather)
-				waiting = true
-			}
-		case <-soon.C:
-			waiting = false
-			t.changes()
-			if !t.unsettled.IsZero() {
-				later.Reset(min(settle, time.Until(t.unsettled.Add(settleMost))))
-			}
-		case <-later.C:
-			t.whole(true)
+			t.note(time.Now())
+		case <-timer.C:
+		}
+		now := time.Now()
+		if due(t.changesAt, now) {
+			t.changes(now)
+		}
+		if due(t.wholeAt, now) {
+			t.whole()
 		}
 	}
 }
 
+// note decides when the news are told.
+func (t *teller) note(now time.Time) {
+	st := t.w.look()
+	if st.failed != nil {
+		t.fail(st, now)
+	}
+	switch {
+	case st.synced && st.trouble == nil && !t.complete:
+		t.wholeAt = now
+	case st.synced && st.trouble == nil && st.full:
+		t.wholeAt = soonest(t.wholeAt, now.Add(gather))
+	}
+	if st.changed {
+		at := now.Add(gather)
+		if first := t.began.Add(firstWait); !t.complete && at.Before(first) {
+			at = first
+		}
+		t.changesAt = soonest(t.changesAt, at)
+	}
+}
+
+func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // fail tells of a failure, and before it of what there is.
-func (t *teller) fail(st state) {
+func (t *teller) fail(st state, now time.Time) {
 	if !t.complete && st.changed {
-		t.changes()
+		t.changes(now)
 	}
 	err := st.failed
 	if apierrors.IsForbidden(err) {
@@ -77,32 +101,17 @@ func (t *teller) fail(st state) {
 }
 
 // changes tells who came and who changed.
-func (t *teller) changes() {
-	t.w.mu.Lock()
-	if t.w.full && t.complete {
-		t.w.mu.Unlock()
-		t.whole(false)
-		return
+func (t *teller) changes(now time.Time) {
+	t.changesAt = time.Time{}
+	if t.owedSince.IsZero() {
+		t.owedSince = now
 	}
-	var upserts []discovery.Candidate
-	mine, grouped := t.w.pic.ownRevision()
-	for key := range t.w.pic.changed {
-		t.settleLater()
-		c, why, ok := t.w.pic.candidate(key)
-		_, known := t.told[key]
-		if !ok || grouped && otherRevision(&c, mine) != "" {
-			continue
-		}
-		// Who is no longer offered because it terminates is told so: it gets no
-		// contacts from now on, and not only once the grace is over.
-		if why == "" || known && c.Terminating == discovery.Yes && len(c.Addrs) > 0 {
-			upserts = append(upserts, c)
-			t.told[key] = struct{}{}
-		}
+	// It is put off while more comes, but not for ever.
+	t.wholeAt = now.Add(settle)
+	if most := t.owedSince.Add(settleMost); most.Before(t.wholeAt) {
+		t.wholeAt = most
 	}
-	clear(t.w.pic.changed)
-	trouble := t.trouble()
-	t.w.mu.Unlock()
+	upserts, trouble := t.upserts()
 	switch {
 	case len(upserts) == 0:
 		return
@@ -116,39 +125,36 @@ func (t *teller) changes() {
 	}
 }
 
-// trouble needs the watcher's mu.
-func (t *teller) trouble() error {
-	for i := range t.w.scopes {
-		if s := &t.w.scopes[i]; s.trouble != nil {
-			return s.trouble
+// upserts are the candidates that changed.
+func (t *teller) upserts() (list []discovery.Candidate, trouble error) {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	mine, grouped := t.w.pic.ownRevision()
+	for key := range t.w.pic.changed {
+		c, why, ok := t.w.pic.candidate(key)
+		_, known := t.told[key]
+		if !ok || grouped && otherRevision(&c, mine) != "" {
+			continue
+		}
+		// Who is no longer offered because it terminates is told so: it gets no
+		// contacts from now on, and not only once the grace is over.
+		if why == "" || known && c.Terminating == discovery.Yes && len(c.Addrs) > 0 {
+			list = append(list, c)
+			t.told[key] = struct{}{}
 		}
 	}
-	return nil
-}
-
-func (t *teller) settleLater() {
-	if t.unsettled.IsZero() {
-		t.unsettled = time.Now()
-	}
+	clear(t.w.pic.changed)
+	return list, t.w.trouble()
 }
 
 // whole tells the whole picture, if all of it is known and watched.
-func (t *teller) whole(owed bool) {
-	if owed && t.unsettled.IsZero() {
+func (t *teller) whole() {
+	t.wholeAt = time.Time{}
+	cands, skipped, ok := t.w.all()
+	if !ok {
 		return
 	}
-	t.w.mu.Lock()
-	for i := range t.w.scopes {
-		if s := &t.w.scopes[i]; !s.synced || s.trouble != nil {
-			t.w.mu.Unlock()
-			return
-		}
-	}
-	cands, skipped := t.w.pic.all()
-	clear(t.w.pic.changed)
-	t.w.full = false
-	t.w.mu.Unlock()
-	t.unsettled, t.complete = time.Time{}, true
+	t.changesAt, t.owedSince, t.complete = time.Time{}, time.Time{}, true
 	clear(t.told)
 	for i := range cands {
 		t.told[cands[i].Key] = struct{}{}
