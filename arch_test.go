@@ -77,7 +77,7 @@ var theirs = map[string][]string{
 	"github.com/hashicorp/memberlist":     {"strategies/gossip"},
 	"github.com/hashicorp/serf":           {"strategies/gossip"},
 	"go.uber.org/goleak":                  {"discovery/discoverytest"},
-	"golang.org/x/net":                    {"rpc/local"},
+	"golang.org/x/net":                    {"rpc/local", "strategies/announce"},
 	"golang.org/x/sync":                   {"*"},
 	"golang.org/x/sys":                    {"overlay", "rpc/local", "cmd/starling", "cmd/starling/flock"},
 	"google.golang.org/genproto":          {"rpc/local", "rpc/client"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlingmesh/starling/cmd/starling/config"
 	"github.com/starlingmesh/starling/discovery"
+	"github.com/starlingmesh/starling/strategies/announce"
 	"github.com/starlingmesh/starling/strategies/dns"
 	"github.com/starlingmesh/starling/strategies/exec"
 	"github.com/starlingmesh/starling/strategies/file"
@@ -39,6 +40,8 @@ func newSource(b config.Source, me self, log *slog.Logger) (discovery.Source, er
 		return newDNS(o, log)
 	case *config.File:
 		return newFile(o)
+	case *config.Announce:
+		return newAnnounce(o, me, log)
 	case *config.Gossip:
 		return newGossip(o, me, log)
 	case *config.HTTPSource:
@@ -109,4 +112,17 @@ func newExec(o *config.Exec) (discovery.Source, error) {
 		return discovery.Source{}, err
 	}
 	return discovery.Source{Strategy: s, SelfOptional: !o.Complete, Refresh: s.Refresh, Describe: s.Describe}, nil
+}
+
+func newAnnounce(o *config.Announce, me self, log *slog.Logger) (discovery.Source, error) {
+	ring, err := me.ring(o.KeyringFile, "announce 1")
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	s, err := announce.New(announce.Config(*o), me.Self, ring, log)
+	if err != nil {
+		return discovery.Source{}, err
+	}
+	// It hears one segment, and a cluster may have several.
+	return discovery.Source{Strategy: s, SelfOptional: true, Refresh: s.Refresh, Describe: s.Describe, Counters: s.Counters}, nil
 }

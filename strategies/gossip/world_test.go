@@ -250,5 +250,7 @@ func await(t *testing.T, what string, have func() string, want func(string) bool
 	}
 }
 
-func is(want string) func(string) bool      { return func(s string) bool { return s == want } }
-func contains(want string) func(string) bool { return func(s string) bool { return strings.Contains(s, want) } }
+func is(want string) func(string) bool { return func(s string) bool { return s == want } }
+func contains(want string) func(string) bool {
+	return func(s string) bool { return strings.Contains(s, want) }
+}

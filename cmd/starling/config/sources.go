@@ -10,6 +10,7 @@ var Kinds = []Kind{
 	{"exec", defaultExec},
 	{"kubernetes", defaultKubernetes},
 	{"gossip", defaultGossip},
+	{"announce", defaultAnnounce},
 }
 
 // Kind is one kind of source.
