@@ -30,6 +30,7 @@ type Client struct {
 	stop    context.CancelFunc
 	done    context.Context // ends with Close
 	wg      sync.WaitGroup  // the session's loop and running handlers
+	workers *workers
 
 	mu       sync.Mutex // guards the rest; never held while calling out
 	session  *session   // nil while disconnected
@@ -74,6 +75,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 		handlers: map[string]Handler{}, groups: map[string]bool{}, subs: map[string][]*subscription{},
 	}
 	c.done, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.workers = newWorkers(&c.wg, c.done.Done())
 	s, err := c.open(ctx)
 	for err != nil && opts.Wait && status.Code(err) == codes.Unavailable && pause(ctx) {
 		s, err = c.open(ctx) // the sidecar went away again, or was too busy starting to answer in time

@@ -99,7 +99,7 @@ func (c *Client) serve(s *session, r *starlingv1.Request) {
 	s.mu.Lock()
 	s.running[id] = cancel
 	s.mu.Unlock()
-	c.wg.Go(func() {
+	c.workers.run(func() {
 		defer cancel(context.Canceled)
 		left := defaultTimeout
 		if r.GetRemaining() != nil {
