@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -57,40 +56,46 @@ const turnMax = 128
 func (o *Overlay) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var inputs []proto.Input
+	var taken []proto.Input
 	for ctx.Err() == nil {
 		var since time.Time
-		inputs, since = o.inbox.take(inputs)
-		if len(inputs) > 0 {
+		taken, since = o.inbox.take(taken)
+		if len(taken) > 0 {
 			o.lag.add(time.Since(since))
 		}
-		for turn := range slices.Chunk(inputs, turnMax) {
-			if err := o.turn(turn); err != nil {
+		rest := taken
+		for {
+			some := rest[:min(turnMax, len(rest))]
+			wakeAt, err := o.turn(some)
+			if err != nil {
 				return err
 			}
+			if rest = rest[len(some):]; len(rest) == 0 {
+				o.sleep(ctx, timer, wakeAt)
+				break
+			}
 		}
-		if err := o.turn(nil); err != nil {
-			return err
-		}
-		o.sleep(ctx, timer)
 	}
 	return nil
 }
 
 // turn takes some inputs, and the core's deadline if it has come, and wakes
-// the writers of all links that something is to be sent over.
-func (o *Overlay) turn(inputs []proto.Input) error {
+// the writers of all links that something is to be sent over. It tells when the
+// core wants to be woken next.
+func (o *Overlay) turn(inputs []proto.Input) (wakeAt time.Time, err error) {
 	for i, in := range inputs {
 		inputs[i] = nil
 		if err := o.step(in); err != nil {
-			return err
+			return wakeAt, err
 		}
 	}
 	now := time.Now()
-	if at := o.core.Deadline(); !at.IsZero() && !now.Before(at) {
+	wakeAt = o.core.Deadline()
+	if !wakeAt.IsZero() && !now.Before(wakeAt) {
 		if err := o.step(proto.Wake{}); err != nil {
-			return err
+			return wakeAt, err
 		}
+		wakeAt = o.core.Deadline()
 	}
 	for l := range o.touched {
 		l.Flush()
@@ -100,24 +105,34 @@ func (o *Overlay) turn(inputs []proto.Input) error {
 	if now.Sub(o.publishedAt) >= idleTick {
 		o.publish()
 	}
-	return nil
+	return wakeAt, nil
 }
 
 // sleep waits for inputs, the core's deadline, or the end.
-func (o *Overlay) sleep(ctx context.Context, timer *time.Timer) {
+func (o *Overlay) sleep(ctx context.Context, timer *time.Timer, wakeAt time.Time) {
 	wait := idleTick
-	if at := o.core.Deadline(); !at.IsZero() {
-		wait = min(wait, time.Until(at))
+	if !wakeAt.IsZero() {
+		wait = min(wait, time.Until(wakeAt))
 	}
 	if wait <= 0 {
 		return
 	}
-	timer.Reset(wait)
+	timer.Reset(whole(wait))
 	select {
 	case <-o.inbox.wake:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// whole lengthens a wait by up to a millisecond. epoll counts in milliseconds,
+// of which Go takes the whole ones and then wakes to wait for the rest; so a
+// wait is made of whole ones and the little by which the kernel is late.
+func whole(wait time.Duration) time.Duration {
+	if wait < 5*time.Millisecond {
+		return wait
+	}
+	return wait.Truncate(time.Millisecond) + time.Millisecond + 50*time.Microsecond
 }
 
 // publish makes what the core knows known to other goroutines.
