@@ -30,6 +30,10 @@ type Core struct {
 	running int    // dispatches without a local result
 	held    []held // requests that wait for the directory's word on their name
 
+	next   time.Time // the Deadline
+	others time.Time // the deadline of all but the wave
+	same   bool      // this step has touched none of them, and so not that
+
 	inner proto.Out      // what the machines want, not yet routed
 	outer []proto.Output // what the caller must do
 }
@@ -53,6 +57,8 @@ func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
 	c.wave = wave.New(cfg.Wave, self.ID, c.dir, rng, now)
 	c.heal = newHeal(self.ID, rng, now)
 	c.pool = newPool(cfg)
+	c.others = c.othersDeadline()
+	c.next = c.others
 	return c
 }
 
@@ -60,10 +66,11 @@ func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
 // caller must now do, in order. The slice is valid until the next Step.
 func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 	clear(c.outer)
-	c.outer = c.outer[:0]
+	c.outer, c.same = c.outer[:0], false
 	c.take(now, in)
 	c.route(now)
 	if len(c.held) > 0 {
+		c.same = false
 		c.retryHeld(now)
 		c.route(now)
 	}
@@ -73,9 +80,19 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 }
 
 // Deadline is the next time the core wants a Wake; zero means never.
-func (c *Core) Deadline() time.Time {
-	return proto.Sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(), c.wave.Deadline(),
+func (c *Core) Deadline() time.Time { return c.next }
+
+func (c *Core) othersDeadline() time.Time {
+	return proto.Sooner(c.views.Deadline(), c.tree.Deadline(), c.dir.Deadline(),
 		c.heal.Deadline(), c.pool.deadline(), c.learnAt, c.leave.at, c.holdDeadline())
+}
+
+// CheckDeadline panics if a machine wants to be woken before Deadline: for
+// tests, because it asks all of them.
+func (c *Core) CheckDeadline() {
+	if first := proto.Sooner(c.othersDeadline(), c.wave.Deadline()); !first.Equal(c.next) {
+		panic("core: the deadline is " + c.next.String() + ", and a machine wants " + first.String())
+	}
 }
 
 // Roster is everybody known, immutable, the same until something changes.
@@ -108,11 +125,14 @@ func (c *Core) take(now time.Time, in proto.Input) {
 	case proto.Publish:
 		c.publish(now, in)
 	case proto.StartCall:
+		c.same = true
 		c.wave.Start(now, in, out)
 	case proto.CancelCall:
+		c.same = true
 		c.wave.Cancel(now, in.Ref, out)
 	case proto.LocalResult:
 		c.running--
+		c.same = true
 		c.wave.Result(now, in.ID, in.Result, out)
 	case proto.UpdateSelf:
 		c.dir.UpdateSelf(now, in, out)
@@ -128,10 +148,14 @@ func (c *Core) take(now time.Time, in proto.Input) {
 // wake runs whatever has come due, until nothing is.
 func (c *Core) wake(now time.Time) {
 	for range 64 {
-		at := c.Deadline()
-		if !proto.Due(now, at) {
+		if !c.same { // most steps are messages of calls, and asking everybody takes as long as they do
+			c.others = c.othersDeadline()
+		}
+		c.next = proto.Sooner(c.others, c.wave.Deadline())
+		if !proto.Due(now, c.next) {
 			return
 		}
+		c.same = false
 		out := &c.inner
 		c.views.Wake(now, out)
 		c.tree.Wake(now, out)

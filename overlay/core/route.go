@@ -55,10 +55,12 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 			out.Add(proto.Ignored{Why: "wave_on_other_link", Peer: l.peer.ID})
 			return
 		}
+		c.same = true
 		c.pool.touch(now, l.peer.ID, l.id)
 		c.wave.Receive(now, l.id, l.peer, m, out)
 	case proto.Adopt, proto.Cancel, proto.Pull, proto.CallBody, proto.Ask, proto.Answer,
 		proto.StatusAsk, proto.StatusAnswer, proto.Help, proto.Helpless:
+		c.same = true
 		c.pool.touch(now, l.peer.ID, l.id)
 		c.wave.Receive(now, l.id, l.peer, m, out)
 	default:
@@ -73,19 +75,6 @@ func (c *Core) route(now time.Time) {
 		out := c.inner.List[i]
 		c.inner.List[i] = nil
 		switch o := out.(type) {
-		case proto.PublishRecords:
-			if _, refused := c.tree.Publish(now, proto.DirStream, proto.DirectoryBody(o), &c.inner); refused != "" {
-				c.outer = append(c.outer, proto.Ignored{Why: "own_records_refused"}) // the digests will carry them
-			}
-		case proto.DeliverBody:
-			c.deliver(now, o)
-		case proto.LinkTiming:
-			c.wave.Timing(o.Link, o.RTT, o.Offset)
-			c.tree.Timing(o.Link, o.RTT)
-		case proto.SendTo:
-			c.sendTo(now, o)
-		case proto.KeepOpen:
-			c.keepOpen(now, o)
 		case proto.Send:
 			if l := c.links[o.Link]; l != nil {
 				if call, ok := o.Msg.(proto.Call); ok && call.Round == 0 {
@@ -93,30 +82,54 @@ func (c *Core) route(now time.Time) {
 				}
 				c.outer = append(c.outer, o)
 			}
-		case proto.Hangup:
-			if c.links[o.Link] != nil {
-				c.outer = append(c.outer, o)
-			}
-		case proto.NeighborUp:
-			c.neighborUp(now, o)
-			c.outer = append(c.outer, o)
-		case proto.NeighborDraining:
-			c.neighborDown(now, o.Link, o.Peer, 0) // announced: its end is no evidence
-			c.outer = append(c.outer, o)
-		case proto.NeighborDown:
-			c.neighborDown(now, o.Link, o.Peer, o.Down)
-			c.outer = append(c.outer, o)
-		case proto.MembersChanged:
-			c.membersChanged(now, o)
-			c.outer = append(c.outer, o)
 		case proto.Dispatch:
 			c.running++
 			c.outer = append(c.outer, o)
-		default:
+		case proto.CancelDispatch, proto.CallStarted, proto.CallVerdict, proto.CallDone, proto.CallRefused, proto.Ignored:
 			c.outer = append(c.outer, o)
+		default:
+			c.same = false
+			c.deal(now, o)
 		}
 	}
 	c.inner.List = c.inner.List[:0]
+}
+
+// deal acts on what concerns more than a call.
+func (c *Core) deal(now time.Time, out proto.Output) {
+	switch o := out.(type) {
+	case proto.PublishRecords:
+		if _, refused := c.tree.Publish(now, proto.DirStream, proto.DirectoryBody(o), &c.inner); refused != "" {
+			c.outer = append(c.outer, proto.Ignored{Why: "own_records_refused"}) // the digests will carry them
+		}
+	case proto.DeliverBody:
+		c.deliver(now, o)
+	case proto.LinkTiming:
+		c.wave.Timing(o.Link, o.RTT, o.Offset)
+		c.tree.Timing(o.Link, o.RTT)
+	case proto.SendTo:
+		c.sendTo(now, o)
+	case proto.KeepOpen:
+		c.keepOpen(now, o)
+	case proto.Hangup:
+		if c.links[o.Link] != nil {
+			c.outer = append(c.outer, o)
+		}
+	case proto.NeighborUp:
+		c.neighborUp(now, o)
+		c.outer = append(c.outer, o)
+	case proto.NeighborDraining:
+		c.neighborDown(now, o.Link, o.Peer, 0) // announced: its end is no evidence
+		c.outer = append(c.outer, o)
+	case proto.NeighborDown:
+		c.neighborDown(now, o.Link, o.Peer, o.Down)
+		c.outer = append(c.outer, o)
+	case proto.MembersChanged:
+		c.membersChanged(now, o)
+		c.outer = append(c.outer, o)
+	default:
+		c.outer = append(c.outer, o)
+	}
 }
 
 // neighborUp tells the other machines of a new member of the active view.

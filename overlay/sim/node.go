@@ -228,6 +228,7 @@ func (n *Node) arm() {
 	if n.state != up {
 		return
 	}
+	n.core.CheckDeadline()
 	at := n.core.Deadline()
 	if at.Equal(n.wakeAt) {
 		return
