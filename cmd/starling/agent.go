@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"runtime"
+
 	"github.com/spf13/cobra"
 )
 
@@ -18,6 +21,9 @@ It needs a configuration: "starling config init" writes one.`,
 		cfg, err := loadConfig(*file)
 		if err != nil {
 			return err
+		}
+		if _, set := os.LookupEnv("GOMAXPROCS"); !set && cfg.Cores > 0 {
+			runtime.GOMAXPROCS(cfg.Cores)
 		}
 		log := newLogger(c.ErrOrStderr(), cfg.Log)
 		a, err := newNode(c.Context(), cfg, log)

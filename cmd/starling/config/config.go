@@ -29,6 +29,11 @@ type Config struct {
 	// none. Set it behind NAT or a load balancer.
 	Advertise string `yaml:"advertise" eg:"10.1.2.3:7827"`
 
+	// How many processor cores the sidecar uses at once at most (Go's GOMAXPROCS, which counts for more if it is in the
+	// environment). One suffices: with more, each message wakes more threads, on cores that the application would have.
+	// Give it two or more if it carries hundreds of megabytes a second. 0: as many as there are.
+	Cores int `yaml:"cores" range:"0..1024"`
+
 	// Who may join.
 	Security Security `yaml:"security"`
 	// Where other sidecars might be.
@@ -169,6 +174,7 @@ const defaultPort = 7827
 func Default() Config {
 	return Config{
 		Listen:    fmt.Sprintf(":%d", defaultPort),
+		Cores:     1,
 		Security:  Security{Identity: "shared"},
 		Discovery: defaultDiscovery,
 		Bootstrap: Bootstrap{Expect: 1, StableFor: time.Second},
