@@ -30,7 +30,8 @@ type lookout struct {
 	lost      []string
 	withdrawn []string
 	failures  []error
-	told      bytes.Buffer // the log
+	told      bytes.Buffer  // the log
+	news      chan struct{} // closed when the contacts change
 }
 
 // Write takes the log.
@@ -52,6 +53,7 @@ func (w *world) look(c kubernetes.Config) *lookout {
 	w.t.Helper()
 	l := &lookout{
 		w: w, contacts: map[string]bool{}, seenAt: map[string]time.Time{}, vouched: map[string]string{}, living: map[string]bool{},
+		news: make(chan struct{}),
 	}
 	log := slog.New(slog.NewTextHandler(l, nil))
 	var err error
@@ -158,6 +160,8 @@ func (l *lookout) take(list []discovery.Contact) {
 			l.lost = append(l.lost, addr)
 		}
 	}
+	close(l.news)
+	l.news = make(chan struct{})
 }
 
 // want waits until the contacts are these pods, and then keeps an eye on each of them.

@@ -2,12 +2,19 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/starlingmesh/starling/cmd/starling/flock/flocktest"
+	"github.com/starlingmesh/starling/e2e/kube/build"
 	"github.com/starlingmesh/starling/e2e/kube/plane"
 )
 
@@ -15,22 +22,92 @@ import (
 // a server away.
 var control *plane.Plane
 
+// insideKey tells a process of this package that it is the inner one.
+const insideKey = "STARLING_KUBE_INSIDE"
+
+// TestMain runs the tests in a network namespace with nothing but loopback: whatever dials the addresses of the tests' pods
+// finds nobody, or a sidecar of the test, and never somebody else's machine.
 func TestMain(m *testing.M) {
-	code, err := withPlane(m.Run)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+	if os.Getenv(insideKey) == "" {
+		code, err := outside()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
 	}
-	os.Exit(code)
+	if err := inside(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	flocktest.Main(m) // the control plane ends with this process, its files with the outer one
 }
 
-func withPlane(run func() int) (code int, err error) {
+// outside builds what needs the network, and has the tests run inside.
+func outside() (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if control, err = plane.Start(ctx, os.Stderr); err != nil {
+	if _, err := build.Program(ctx, "kubernetes", os.Stderr); err != nil {
 		return 0, err
 	}
-	stop() // from here on a signal ends us, and the kernel the servers
-	code = run()
-	return code, control.Close()
+	dir, err := os.MkdirTemp("", "kube-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	c := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	c.Env = append(os.Environ(), insideKey+"=1", "TMPDIR="+dir)
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if uid := os.Getuid(); uid != 0 {
+		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER // who is not root may do this as root of a world of his own
+		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	runtime.LockOSThread() // the inner process dies with the thread that started it
+	var exit *exec.ExitError
+	switch err := c.Run(); {
+	case errors.As(err, &exit):
+		return max(1, exit.ExitCode()), nil
+	case err != nil:
+		return 0, fmt.Errorf("run the tests in a network namespace: %w", err)
+	default:
+		return 0, nil
+	}
+}
+
+// inside makes the addresses of pods local, and starts the control plane.
+func inside() (err error) {
+	if err := addressesAreLocal(); err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	control, err = plane.Start(context.Background(), os.Stderr)
+	return err
+}
+
+// addressesAreLocal gives loopback 10.77.0.1/16 beside 127.0.0.1/8: all of the network is this machine then.
+func addressesAreLocal() (err error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	ask := func(device string, request uint, set func(*unix.Ifreq) error) error {
+		r, err := unix.NewIfreq(device)
+		if err == nil {
+			err = set(r)
+		}
+		if err == nil {
+			err = unix.IoctlIfreq(fd, request, r)
+		}
+		return err
+	}
+	up := func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP); return nil }
+	address := func(r *unix.Ifreq) error { return r.SetInet4Addr([]byte{10, 77, 0, 1}) }
+	mask := func(r *unix.Ifreq) error { return r.SetInet4Addr([]byte{255, 255, 0, 0}) }
+	return errors.Join(
+		ask("lo", unix.SIOCSIFFLAGS, up),
+		ask("lo:1", unix.SIOCSIFADDR, address),
+		ask("lo:1", unix.SIOCSIFNETMASK, mask),
+	)
 }

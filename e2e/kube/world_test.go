@@ -120,6 +120,7 @@ func flockOf(n int) []pod {
 	return pods
 }
 
+// address is one of the network that is local here, see addressesAreLocal.
 func address(i int) string { return fmt.Sprintf("10.77.%d.%d", i/250, i%250+1) }
 
 // eachAtOnce does f for each pod, many at once: a kubelet a pod would, too.

@@ -26,6 +26,7 @@ func (p *Plane) etcdFlags(peerURL string) []string {
 func (p *Plane) apiServerFlags() []string {
 	return []string{
 		"--etcd-servers=" + p.etcdURL, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", p.apiPort),
+		"--advertise-address=10.0.0.1", // nobody asks for it, but without a route to the world it must be said
 		"--tls-cert-file=" + p.ca.file("apiserver.crt"), "--tls-private-key-file=" + p.ca.file("apiserver.key"),
 		"--client-ca-file=" + p.ca.file("ca.crt"),
 		"--service-account-issuer=" + Issuer,
