@@ -42,17 +42,17 @@ func TestDiscoverLooksOnceAndSaysWhoAndWhoNot(t *testing.T) {
 			return fmt.Errorf("%w: %s", err, complaints)
 		}
 		var answer struct {
-			Discovery []struct {
+			Data []struct {
 				Found struct {
 					Candidates []struct{ Addrs []string }
 					Skipped    []struct{ What, Why string }
 				}
 			}
 		}
-		if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Discovery) != 1 {
-			return fmt.Errorf("%w: %s", err, out)
+		if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Data) != 1 {
+			return fmt.Errorf("%v: %s", err, out)
 		}
-		found := answer.Discovery[0].Found
+		found := answer.Data[0].Found
 		if len(found.Candidates) != 3 || len(found.Skipped) != 1 || !strings.Contains(found.Skipped[0].Why, "terminating") {
 			return fmt.Errorf("%s", out)
 		}
