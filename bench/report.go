@@ -140,8 +140,8 @@ func (r *Results) write(path string) error {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, "# Figures of `make bench`\n\nWritten by `make bench REPORT=1`; do not edit.\n\n%s\n\n%s\n", r.about(),
 		"Every sidecar is a process, and so is the application on each socket; the caller is one more process, on the first\n"+
-			"sidecar's socket. A node of serf is one process, library and application in one, with serf's LAN profile. Medians over\n"+
-			"rounds; absolute figures are this machine's, ratios travel better.")
+			"sidecar's socket. A node of serf is one process, library and application in one, with serf's LAN profile. Each\n"+
+			"process has one core at a time, as in a container (GOMAXPROCS=1); the caller has all. Medians over rounds; absolute figures are this machine's, ratios travel better.")
 	for _, part := range r.page().parts {
 		if part.heading != "" {
 			fmt.Fprintf(&w, "\n## %s\n", part.heading)

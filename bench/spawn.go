@@ -82,6 +82,7 @@ func (n *nest) start(name string, cmd *exec.Cmd) (*child, error) {
 	if cmd.Stdout == nil {
 		cmd.Stdout = log
 	}
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // what a container with one core gives each
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	n.jobs <- func() { started <- cmd.Start() }
