@@ -116,7 +116,11 @@ func (s *session) round(ctx context.Context, last []netip.AddrPort) error {
 	if len(targets) == 0 {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	return discovery.Classed(discovery.Unavailable, "gossip: none of %d answers; %w", len(targets), err)
+	class := discovery.Unavailable
+	if strings.Contains(err.Error(), "could decrypt") {
+		class = discovery.Auth
+	}
+	return discovery.Classed(class, "gossip: none of %d answers; %w", len(targets), err)
 }
 
 // reason makes one line of a library's error, and names the usual one for a

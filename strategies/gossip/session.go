@@ -106,7 +106,12 @@ func poke(c chan struct{}) {
 // tell looks at the members and reports what is new, or everything. While nobody
 // answers only who left is reported: more would sound as if all were well.
 func (s *session) tell(full bool) news {
-	n := s.picture.look(time.Now(), s.run, s.serf.Members())
+	members := s.serf.Members()
+	if s.tags == nil { // who only looks is none of those there are
+		me := s.serf.LocalMember().Name
+		members = slices.DeleteFunc(members, func(m serf.Member) bool { return m.Name == me })
+	}
+	n := s.picture.look(time.Now(), s.run, members)
 	if len(n.withdrawn) > 0 {
 		s.sink.Observe(discovery.Delta{Withdrawn: slices.Clone(n.withdrawn)})
 	}
