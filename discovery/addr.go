@@ -84,7 +84,7 @@ func (c Candidate) normal() (Candidate, error) {
 		}
 		return c, firstErr
 	}
-	c = c.clone()
+	c = c.Clone()
 	c.Addrs = addrs
 	if len(c.Labels) > labelsMax {
 		zone, ok := c.Labels[LabelZone]

@@ -107,7 +107,7 @@ func (l *ledger) snapshot(now time.Time) Snapshot {
 	vouched := make([]int, len(l.books))
 	_, verdicts := l.choose(now)
 	for _, r := range l.records {
-		e := Explained{Candidate: r.newest().clone(), Node: l.nodeOf(r, now), Alive: l.alive(r, now), Vouched: l.vouched(r)}
+		e := Explained{Candidate: r.newest().Clone(), Node: l.nodeOf(r, now), Alive: l.alive(r, now), Vouched: l.vouched(r)}
 		e.Addrs = r.addrs()
 		e.Use, e.Why = verdicts[r.key].use, verdicts[r.key].why
 		for _, w := range r.words {

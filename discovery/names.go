@@ -48,7 +48,7 @@ func (n *Names) Candidates(ctx context.Context, entries []Entry) ([]Candidate, e
 	add := func(addr, host string, e Entry) {
 		if !at[addr] {
 			at[addr] = true
-			cands = append(cands, Candidate{Key: addr, Addrs: []string{addr}, Host: host, Labels: e.Labels}.clone())
+			cands = append(cands, Candidate{Key: addr, Addrs: []string{addr}, Host: host, Labels: e.Labels}.Clone())
 		}
 	}
 	var firstErr error

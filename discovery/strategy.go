@@ -122,7 +122,8 @@ type Candidate struct {
 // LabelZone is the label that contacts are spread over.
 const LabelZone = "zone"
 
-func (c Candidate) clone() Candidate {
+// Clone returns a copy that shares nothing with c.
+func (c Candidate) Clone() Candidate {
 	c.Addrs = slices.Clone(c.Addrs)
 	c.Labels = maps.Clone(c.Labels)
 	return c

@@ -24,6 +24,7 @@ type node struct {
 	log logger
 
 	mesh      *overlay.Overlay
+	relay     *relay
 	finder    *discovery.Manager
 	calls     *rpc.Service
 	apps      *local.Server
@@ -54,6 +55,8 @@ func newNode(ctx context.Context, cfg config.Config, log logger) (n *node, err e
 	if err != nil {
 		return n, err
 	}
+	n.relay = newRelay(n.mesh)
+	me.relay = n.relay
 	sources, err := newSources(cfg.Discovery.Sources, me, log.Logger)
 	if err != nil {
 		return n, err
@@ -131,6 +134,9 @@ func (n *node) leave(ctx context.Context, within time.Duration) error {
 
 // Handle takes what the overlay tells: rpc hears everything, discovery who lives and whether more contacts are wanted.
 func (n *node) Handle(out proto.Output) {
+	if d, ok := out.(proto.Deliver); ok && n.relay.deliver(&d) {
+		return // the sidecars' own
+	}
 	n.calls.Handle(out)
 	switch out := out.(type) {
 	case proto.MembersChanged:

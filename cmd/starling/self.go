@@ -6,12 +6,14 @@ import (
 	"github.com/starlingmesh/starling/discovery/keyring"
 	"github.com/starlingmesh/starling/overlay"
 	"github.com/starlingmesh/starling/overlay/keys"
+	"github.com/starlingmesh/starling/strategies/kubernetes"
 )
 
 // self is what strategies that make this node known need: who it is, and the keys of its cluster.
 type self struct {
 	discovery.Self
-	keys []keys.Key // the sealing one first; empty with certificates
+	keys  []keys.Key       // the sealing one first; empty with certificates
+	relay kubernetes.Relay // to those with the same source; nil for a command that only looks
 }
 
 // selfOf is this node's. mesh is nil for a command that only looks.

@@ -33,7 +33,7 @@ func newSources(blocks []config.Source, me self, log *slog.Logger) ([]discovery.
 func newSource(b config.Source, me self, log *slog.Logger) (discovery.Source, error) {
 	switch o := b.Options.(type) {
 	case *config.Kubernetes:
-		return newKubernetes(o, log)
+		return newKubernetes(o, me, log)
 	case *config.Static:
 		return newStatic(o)
 	case *config.DNS:
@@ -53,8 +53,8 @@ func newSource(b config.Source, me self, log *slog.Logger) (discovery.Source, er
 	}
 }
 
-func newKubernetes(o *config.Kubernetes, log *slog.Logger) (discovery.Source, error) {
-	s, err := kubernetes.New(kubernetes.Config(*o), log)
+func newKubernetes(o *config.Kubernetes, me self, log *slog.Logger) (discovery.Source, error) {
+	s, err := kubernetes.New(kubernetes.Config(*o), me.relay, log)
 	if err != nil {
 		return discovery.Source{}, err
 	}

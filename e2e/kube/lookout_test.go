@@ -57,7 +57,7 @@ func (w *world) look(c kubernetes.Config) *lookout {
 	}
 	log := slog.New(slog.NewTextHandler(l, nil))
 	var err error
-	l.strategy, err = kubernetes.New(c, log)
+	l.strategy, err = kubernetes.New(c, nil, log)
 	w.must("make the strategy", err)
 	settings := discovery.Default()
 	settings.Grace = grace

@@ -21,6 +21,8 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/starlingmesh/starling/discovery"
 )
 
@@ -41,19 +43,24 @@ const (
 
 // Kubernetes is the strategy.
 type Kubernetes struct {
-	cfg Config
-	log *slog.Logger
-	ask chan struct{} // capacity 1: tell the whole picture again
+	cfg   Config
+	relay Relay // may be nil
+	log   *slog.Logger
+	ask   chan struct{} // capacity 1: tell the whole picture again
 
 	role string // the last one that was logged as missing; owned by Run
 }
 
-// New returns the strategy. It reads no credentials before Run.
-func New(cfg Config, log *slog.Logger) (*Kubernetes, error) {
+// New returns the strategy. It reads no credentials before Run. Without a relay
+// (nil) it watches for itself, however many nodes there are.
+func New(cfg Config, relay Relay, log *slog.Logger) (*Kubernetes, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
-	return &Kubernetes{cfg: cfg, log: log, ask: make(chan struct{}, 1)}, nil
+	if cfg.GroupBy == revision {
+		relay = nil // what a watcher offers would be its own revision's
+	}
+	return &Kubernetes{cfg: cfg, relay: relay, log: log, ask: make(chan struct{}, 1)}, nil
 }
 
 // Refresh has the whole picture told again. As long as it is watched there is no
@@ -77,18 +84,27 @@ func (k *Kubernetes) Run(ctx context.Context, sink discovery.Sink) error {
 	if err != nil {
 		return err
 	}
-	w, err := newWatcher(&k.cfg, a, namespaces, k.naming(a))
+	look := func() (*watcher, error) { return newWatcher(&k.cfg, a, namespaces, k.naming(a)) }
+	if k.relay != nil {
+		return k.runAmong(ctx, look, sink)
+	}
+	w, err := look()
 	if err != nil {
 		return err
 	}
+	k.watch(ctx, w, nil, sink)
+	return nil
+}
+
+// watch runs a watcher, and tells what it sees, until ctx ends.
+func (k *Kubernetes) watch(ctx context.Context, w *watcher, among *among, sink discovery.Sink) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { w.run(ctx) })
-	t := &teller{k: k, w: w, sink: sink, told: map[string]struct{}{}, began: time.Now()}
+	t := &teller{k: k, w: w, sink: sink, among: among, told: map[string]struct{}{}, began: time.Now()}
 	t.run(ctx)
-	return nil
 }
 
 // namespaces are those given, or this pod's own.
@@ -153,10 +169,17 @@ func onlySix() bool {
 	return six && !four
 }
 
-// forbidden completes a refusal, and logs once which Role would end it.
-func (k *Kubernetes) forbidden(err error, namespaces []string) error {
-	account := accountOf(err, namespaces[0])
-	role := Role(k.cfg.Resource, namespaces, account)
+// explained classifies a failure. Of a refusal it logs once which Role would end
+// it.
+func (k *Kubernetes) explained(err error, w *watcher) error {
+	if !apierrors.IsForbidden(err) {
+		return classify(err)
+	}
+	var namespaces []string
+	for i := range w.scopes {
+		namespaces = append(namespaces, w.scopes[i].namespace)
+	}
+	role := Role(k.cfg.Resource, namespaces, accountOf(err, namespaces[0]))
 	if role != k.role {
 		k.role = role
 		k.log.Warn("kubernetes: the API server forbids what this source needs; apply this", "why", err, "role", role)

@@ -79,7 +79,7 @@ func mustNew(t *testing.T, c Config, log *slog.Logger) *Kubernetes {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	k, err := New(c, log)
+	k, err := New(c, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func (l *listener) tell() {
 // wait waits until ok, which is called with mu held.
 func (l *listener) wait(what string, ok func() bool) {
 	l.t.Helper()
-	late := time.NewTimer(10 * time.Second)
+	late := time.NewTimer(30 * time.Second)
 	defer late.Stop()
 	for {
 		l.mu.Lock()
@@ -296,12 +296,20 @@ func TestABookmarkIsWhereAWatchGoesOn(t *testing.T) {
 // cutUntil cuts the watches until the server is asked for something.
 func (l *listener) cutUntil(s *server, want string) {
 	l.t.Helper()
-	late := time.After(20 * time.Second)
-	for !slices.Contains(s.requests(), want) {
+	waitUntil(l.t, want, func() bool {
 		s.cut()
+		return slices.Contains(s.requests(), want)
+	})
+}
+
+// waitUntil looks again and again.
+func waitUntil(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for !ok() {
 		select {
 		case <-late:
-			l.t.Fatalf("nobody asked for %q: %q", want, s.requests())
+			t.Fatalf("waited in vain for %s", what)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

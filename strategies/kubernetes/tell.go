@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/starlingmesh/starling/discovery"
 )
 
@@ -13,9 +11,10 @@ import (
 // delta; who went is told with the whole picture, once things have settled: then
 // the manager can be suspicious of a picture from which too many have vanished.
 type teller struct {
-	k    *Kubernetes
-	w    *watcher
-	sink discovery.Sink
+	k     *Kubernetes
+	w     *watcher
+	sink  discovery.Sink
+	among *among // whom to tell besides; may be nil
 
 	told     map[string]struct{} // keys the sink knows
 	complete bool                // it has had a whole picture
@@ -88,16 +87,9 @@ func (t *teller) fail(st state, now time.Time) {
 	if !t.complete && st.changed {
 		t.changes(now)
 	}
-	err := st.failed
-	if apierrors.IsForbidden(err) {
-		var namespaces []string
-		for i := range t.w.scopes {
-			namespaces = append(namespaces, t.w.scopes[i].namespace)
-		}
-		t.sink.Fail(t.k.forbidden(err, namespaces))
-		return
-	}
-	t.sink.Fail(classify(err))
+	err := t.k.explained(st.failed, t.w)
+	t.among.stale(err)
+	t.sink.Fail(err)
 }
 
 // changes tells who came and who changed.
@@ -116,6 +108,7 @@ func (t *teller) changes(now time.Time) {
 	case len(upserts) == 0:
 		return
 	case t.complete:
+		t.among.changed(t.w, upserts)
 		t.sink.Observe(discovery.Delta{Upserts: upserts})
 	default:
 		t.sink.Observe(discovery.Partial{Candidates: upserts})
@@ -159,5 +152,6 @@ func (t *teller) whole() {
 	for i := range cands {
 		t.told[cands[i].Key] = struct{}{}
 	}
+	t.among.saw(t.w, cands)
 	t.sink.Observe(discovery.Complete{Candidates: cands, Skipped: skipped})
 }

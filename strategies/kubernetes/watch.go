@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -32,11 +33,12 @@ type watcher struct {
 	news   chan struct{} // capacity 1: something changed
 	calls  sync.WaitGroup
 
-	mu     sync.Mutex // guards the rest
-	pic    *picture
-	scopes []scope
-	full   bool  // the whole picture is to be told
-	failed error // the latest failure not told yet
+	mu      sync.Mutex // guards the rest
+	pic     *picture
+	scopes  []scope
+	full    bool   // the whole picture is to be told
+	failed  error  // the latest failure not told yet
+	version uint64 // the latest resource version that was seen
 }
 
 // scope is a namespace that is watched.
@@ -194,6 +196,19 @@ func (w *watcher) look() state {
 	return st
 }
 
+// reached needs mu. Versions of all kinds of objects can be compared, since 1.35
+// officially (KEP-5504). 0 stands for one that is no number.
+func (w *watcher) reached(version string) {
+	n, _ := strconv.ParseUint(version, 10, 64)
+	w.version = max(w.version, n)
+}
+
+func (w *watcher) reachedVersion() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.version
+}
+
 // trouble needs mu.
 func (w *watcher) trouble() error {
 	for i := range w.scopes {
@@ -217,6 +232,31 @@ func (w *watcher) all() (cands []discovery.Candidate, skipped []discovery.Skippe
 	clear(w.pic.changed)
 	w.full = false
 	return cands, skipped, true
+}
+
+// list asks once for all there is, of the API server's cache.
+func (w *watcher) list(ctx context.Context) error {
+	for i := range w.scopes {
+		list, err := w.listWatch(i).ListWithContextFunc(ctx, metav1.ListOptions{ResourceVersion: "0"})
+		if err != nil {
+			return fmt.Errorf("list %s in namespace %s: %w", w.cfg.Resource, w.scopes[i].namespace, err)
+		}
+		var items []any
+		if err := meta.EachListItem(list, func(o runtime.Object) error {
+			items = append(items, o)
+			return nil
+		}); err != nil {
+			return fmt.Errorf("read the list of %s: %w", w.cfg.Resource, err)
+		}
+		m, err := meta.ListAccessor(list)
+		if err != nil {
+			return fmt.Errorf("read the list of %s: %w", w.cfg.Resource, err)
+		}
+		if err := (&shelf{w: w, at: i}).Replace(items, m.GetResourceVersion()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shelf is where a reflector puts what it sees.
@@ -249,6 +289,7 @@ func (s *shelf) put(obj any) string {
 	}
 	key := s.key(o)
 	s.w.pic.put(key, o.endpoints(s.w.cfg))
+	s.w.reached(o.GetResourceVersion())
 	return key
 }
 
@@ -266,14 +307,16 @@ func (s *shelf) Delete(obj any) error {
 	}
 	s.w.mu.Lock()
 	s.w.pic.drop(s.key(m))
+	s.w.reached(m.GetResourceVersion())
 	s.w.mu.Unlock()
 	s.w.wake()
 	return nil
 }
 
 // Replace is the reflector's: a list is the whole truth about the scope.
-func (s *shelf) Replace(list []any, _ string) error {
+func (s *shelf) Replace(list []any, version string) error {
 	s.w.mu.Lock()
+	s.w.reached(version)
 	there := make(map[string]bool, len(list))
 	for _, obj := range list {
 		there[s.put(obj)] = true

@@ -1,0 +1,263 @@
+package delegate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/starlingmesh/starling/discovery"
+)
+
+func settled(t *testing.T, seed uint64, nodes int) *world {
+	w := newWorld(t, seed, nodes, 0)
+	w.run(time.Second) // each lists, for itself
+	w.join()
+	w.run(2 * Heartbeat)
+	return w
+}
+
+func TestUpTo64NodesAllWatchAndAboveItEight(t *testing.T) {
+	if w := settled(t, 1, 64); w.count(Watch) != 64 || len(w.mail) > 0 {
+		t.Errorf("of 64 nodes %d watch, and %d messages are on their way", w.count(Watch), len(w.mail))
+	}
+	w := settled(t, 1, 100)
+	if w.count(Watch) != 8 || w.watches != 8 {
+		t.Errorf("of 100 nodes %d watch, and %d ever did", w.count(Watch), w.watches)
+	}
+	for i, s := range w.ranked() {
+		if (s.mode == Watch) != (i < 8) {
+			t.Errorf("rank %d: %v", i+1, s.mode)
+		}
+	}
+	w.wantAllKnowAll()
+}
+
+func TestKillingAWatcherLosesNoUpdate(t *testing.T) {
+	for seed := range uint64(3) {
+		w := settled(t, seed, 90)
+		for i := range 60 {
+			w.add(fmt.Sprintf("new-%d", i), 1000+i)
+			if i%3 == 0 {
+				w.remove(fmt.Sprintf("node-%03d", i))
+			}
+			if i%5 == 2 { // within the moment in which the first watcher tells it
+				w.run(50 * time.Millisecond)
+				victim := w.ranked()[w.rng.IntN(8)]
+				victim.dead = true
+				if i%2 == 0 {
+					w.mail = nil // and what was on its way dies, too
+				}
+			}
+			w.run(400 * time.Millisecond)
+			if i%10 == 9 {
+				w.join() // the directory has noticed
+			}
+		}
+		w.join()
+		w.run(6 * Heartbeat)
+		w.wantAllKnowAll()
+		if n := w.count(Watch); n != 8 {
+			t.Errorf("seed %d: %d nodes watch", seed, n)
+		}
+	}
+}
+
+func TestAnUpdateReachesAllWithinAQuarterOfASecond(t *testing.T) {
+	w := settled(t, 3, 100)
+	for i := range 20 {
+		w.add("new", 1000+i)
+		w.run(250 * time.Millisecond)
+		for _, s := range w.nodes {
+			if s.knows["new"].Addrs == nil || s.knows["new"].Addrs[0] != w.pods["new"].Addrs[0] {
+				t.Fatalf("round %d: %s has not heard", i, s.id)
+			}
+		}
+	}
+}
+
+func TestSilentWatchersAreReplacedWaveByWave(t *testing.T) {
+	w := settled(t, 4, 100)
+	order := w.ranked()
+	silent := w.now
+	for _, s := range order[:16] {
+		s.hung = true
+	}
+	for _, s := range order[8:16] {
+		s.hung = false
+	}
+	w.run(2*Heartbeat - Heartbeat/5 - time.Second)
+	if n := w.count(Watch); n != 0 {
+		t.Fatalf("%d took over before two heartbeats were silent", n)
+	}
+	w.run(Heartbeat/5 + 2*time.Second)
+	for i, s := range order[8:16] {
+		if s.mode != Watch {
+			t.Errorf("rank %d does not watch %v after the last heartbeat", i+9, w.now.Sub(silent))
+		}
+	}
+	w.run(4 * Heartbeat)
+	if n := w.count(Watch); n != 8 {
+		t.Errorf("%d watch in place of 8", n)
+	}
+	w.add("new", 1)
+	w.run(time.Second)
+	for _, s := range order[8:16] {
+		s.hung = true
+	}
+	w.run(3*Heartbeat + 2*time.Second)
+	for i, s := range order[16:24] {
+		if s.mode != Watch {
+			t.Errorf("rank %d does not watch", i+17)
+		}
+	}
+	w.wantAllKnowAll()
+	for _, s := range order[:16] {
+		s.hung = false
+	}
+	w.run(2*standIn + 2*Heartbeat)
+	if n := w.count(Watch); n != 8 || order[20].mode != Follow {
+		t.Errorf("%d watch once the first are back", n)
+	}
+	w.wantAllKnowAll()
+}
+
+func TestWhenNobodyCanWatchNobodyElseTriesAndNobodyIsLost(t *testing.T) {
+	w := settled(t, 5, 200)
+	watched := w.watches
+	w.broken = "connection refused"
+	w.run(5 * time.Minute)
+	if w.watches != watched {
+		t.Errorf("%d more watches were opened while the API server was away", w.watches-watched)
+	}
+	for _, s := range w.nodes {
+		if s.mode == Follow && s.failures == 0 {
+			t.Errorf("%s does not know that nobody can watch", s.id)
+		}
+	}
+	w.wantAllKnowAll()
+	w.add("new", 1)
+	w.broken = ""
+	w.run(3 * Heartbeat)
+	w.wantAllKnowAll()
+}
+
+func TestThousandsThatAreCutOffListNowAndThenAndDoNotWatch(t *testing.T) {
+	w := newWorld(t, 6, 100, 0)
+	w.run(time.Minute)
+	for _, s := range w.nodes {
+		if s.mode != List || s.lists < 3 || s.lists > 7 {
+			t.Errorf("%s: %v, listed %d times in a minute", s.id, s.mode, s.lists)
+		}
+	}
+}
+
+func TestANewcomerGetsWhatItMissed(t *testing.T) {
+	w := newWorld(t, 7, 100, 0)
+	w.run(time.Second)
+	late := w.nodes["node-050"]
+	late.hung = true // listed, and then nothing for a while
+	w.join()
+	w.add("new", 1)
+	w.run(3 * Heartbeat)
+	w.remove("new")
+	w.remove("node-001")
+	w.run(3 * Heartbeat)
+	late.hung = false
+	w.join()
+	w.run(6 * Heartbeat)
+	w.wantAllKnowAll()
+}
+
+func TestAnyWatcherAddsAndItTakesTwoToWithdraw(t *testing.T) {
+	now := time.Unix(1000, 0)
+	n := follower(now)
+	x := candidate("x", 1)
+	tell := func(from string, m Message) {
+		n.Receive(now, from, m)
+		for _, o := range n.Tick(now).Observe {
+			(&sim{knows: map[string]discovery.Candidate{}}).observe(o)
+		}
+	}
+	there := func() bool { _, ok := n.book.living()["x"]; return ok }
+	tell("b", Message{Version: 9})
+	tell("a", Message{Version: 10, Upserts: []discovery.Candidate{x}})
+	if !there() {
+		t.Fatal("one watcher's word is not enough to add")
+	}
+	tell("a", Message{Version: 20, Gone: []string{"x"}})
+	if !there() {
+		t.Fatal("one of two watchers withdrew")
+	}
+	tell("b", Message{Version: 15, Upserts: []discovery.Candidate{x}})
+	tell("b", Message{Version: 20, Gone: []string{"x"}})
+	if there() {
+		t.Fatal("two agree, and it is still there")
+	}
+	tell("c", Message{Version: 19, Upserts: []discovery.Candidate{x}})
+	if there() {
+		t.Fatal("a watcher that lags brought it back")
+	}
+	tell("c", Message{Version: 21, Upserts: []discovery.Candidate{x}})
+	if !there() {
+		t.Fatal("it came again, and one watcher's word is not enough")
+	}
+}
+
+// follower is a node that listens, behind a, b and c.
+func follower(now time.Time) *Node {
+	for i := range 100 {
+		n := New(fmt.Sprint("self-", i), 1, rand.New(rand.NewPCG(1, 1)))
+		n.Failed()
+		n.Members(now, []string{"a", "b", "c"})
+		if n.Mode(now) == Follow && n.rank == 3 {
+			return n
+		}
+	}
+	panic("nobody is behind a, b and c")
+}
+
+func TestWhoBeatsAndCannotWatchWithdrawsNobody(t *testing.T) {
+	now := time.Unix(1000, 0)
+	n := follower(now)
+	n.Receive(now, "a", Message{Version: 10, Upserts: []discovery.Candidate{candidate("x", 1)}})
+	for _, id := range []string{"a", "b", "c"} {
+		n.Receive(now, id, Message{Version: 20, Stale: "403", Gone: []string{"x"}})
+	}
+	if out := n.Tick(now); out.Fail == nil || len(n.book.living()) != 1 {
+		t.Errorf("failure %v, %d candidates", out.Fail, len(n.book.living()))
+	}
+}
+
+func TestAMessageSurvivesItsEncoding(t *testing.T) {
+	c := candidate("k", 1)
+	c.Labels, c.Host, c.Serving, c.Terminating = map[string]string{"zone": "a"}, "cart-0", discovery.No, discovery.Yes
+	m := Message{Version: 7, Digest: 1 << 63, Upserts: []discovery.Candidate{c}, Gone: []string{"g"}, Whole: 3, Part: 1, Parts: 2}
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(data)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(m) {
+		t.Errorf("%v became %v (%v)", m, got, err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	m := Message{Version: 7, Upserts: []discovery.Candidate{candidate("k", 1)}}
+	data, err := m.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Decode(data)
+		if err != nil {
+			return
+		}
+		now := time.Unix(1000, 0)
+		n := follower(now)
+		n.Receive(now, "a", m)
+		n.Tick(now)
+	})
+}

@@ -1,0 +1,180 @@
+package delegate
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/starlingmesh/starling/discovery"
+)
+
+// own is what this node sees when it watches, and what it still has to say.
+type own struct {
+	version uint64
+	cands   map[string]discovery.Candidate
+	stale   string
+	pending map[string]pending // by candidate key
+	beatAt  time.Time
+	wantAt  time.Time // when to answer those who want a whole picture
+	wholeAt time.Time // the last one
+	wholes  uint64
+	sum     uint64 // digest of cands
+	dirty   bool   // it is out of date
+}
+
+// pending is a statement that waits for its turn.
+type pending struct {
+	at    time.Time
+	heard int // others that have said it meanwhile
+}
+
+func newOwn() own {
+	return own{dirty: true, cands: map[string]discovery.Candidate{}, pending: map[string]pending{}}
+}
+
+// Watched tells what our own watch saw change, as of a version.
+func (n *Node) Watched(now time.Time, version uint64, upserts []discovery.Candidate, gone []string) {
+	n.own.stale = ""
+	n.own.version = max(n.own.version, version)
+	n.own.dirty = n.own.dirty || len(upserts)+len(gone) > 0
+	at := now.Add(time.Duration(min(n.rank, n.Watchers())) * stagger)
+	for _, c := range upserts {
+		n.own.cands[c.Key] = c
+		n.own.pending[c.Key] = pending{at: at}
+	}
+	for _, key := range gone {
+		if _, had := n.own.cands[key]; had {
+			delete(n.own.cands, key)
+			n.own.pending[key] = pending{at: at}
+		}
+	}
+}
+
+// WatchedAll tells all that our own watch sees.
+func (n *Node) WatchedAll(now time.Time, version uint64, cands []discovery.Candidate) {
+	n.started, n.vouched = true, len(cands)
+	var changed []discovery.Candidate
+	there := make(map[string]bool, len(cands))
+	for _, c := range cands {
+		there[c.Key] = true
+		if old, had := n.own.cands[c.Key]; !had || digestOf(&old) != digestOf(&c) {
+			changed = append(changed, c)
+		}
+	}
+	var gone []string
+	for key := range n.own.cands {
+		if !there[key] {
+			gone = append(gone, key)
+		}
+	}
+	n.Watched(now, version, changed, gone)
+	n.book.reset(n.own.version, cands) // to go on with when others watch
+}
+
+// Stale tells that our own watch does not work at present, and why.
+func (n *Node) Stale(why string) { n.own.stale = why }
+
+// nextAt is when something is to be said; zero: nothing before the next beat.
+func (o *own) nextAt() time.Time {
+	next := o.wantAt
+	for _, p := range o.pending {
+		if next.IsZero() || p.at.Before(next) {
+			next = p.at
+		}
+	}
+	return next
+}
+
+// publish says what is due: a change, a whole picture, or just that we live.
+func (n *Node) publish(now time.Time) {
+	o := &n.own
+	var upserts []discovery.Candidate
+	var gone []string
+	for _, key := range slices.Sorted(maps.Keys(o.pending)) {
+		p := o.pending[key]
+		c, there := o.cands[key]
+		switch {
+		case p.heard >= quorum, there && p.heard > 0:
+		case now.Before(p.at):
+			continue
+		case there:
+			upserts = append(upserts, c)
+		default:
+			gone = append(gone, key)
+		}
+		delete(o.pending, key)
+	}
+	for chunk := range slices.Chunk(upserts, statementsMax) {
+		n.say(now, Message{Upserts: chunk})
+	}
+	for chunk := range slices.Chunk(gone, 4*statementsMax) {
+		n.say(now, Message{Gone: chunk})
+	}
+	if !o.wantAt.IsZero() && !now.Before(o.wantAt) {
+		o.wantAt = time.Time{}
+		n.sayWhole(now)
+	}
+	if !now.Before(o.beatAt) {
+		n.say(now, Message{})
+	}
+}
+
+func (n *Node) say(now time.Time, m Message) {
+	if n.own.dirty {
+		n.own.sum, n.own.dirty = digest(n.own.cands), false
+	}
+	m.Version, m.Stale, m.Digest = n.own.version, n.own.stale, n.own.sum
+	n.out = append(n.out, m)
+	// A little sooner or later each time, so that watchers do not beat together.
+	n.own.beatAt = now.Add(Heartbeat - time.Duration(n.rng.Float64()*float64(Heartbeat/5)))
+}
+
+func (n *Node) sayWhole(now time.Time) {
+	if n.own.stale != "" || n.own.version == 0 && len(n.own.cands) == 0 {
+		return
+	}
+	n.own.wholeAt = now
+	n.own.wholes++
+	keys := slices.Sorted(maps.Keys(n.own.cands))
+	parts := max((len(keys)+statementsMax-1)/statementsMax, 1)
+	for i := range parts {
+		m := Message{Whole: n.own.wholes, Part: i, Parts: parts}
+		for _, key := range keys[i*statementsMax : min((i+1)*statementsMax, len(keys))] {
+			m.Upserts = append(m.Upserts, n.own.cands[key])
+		}
+		n.say(now, m)
+	}
+}
+
+// wanted: somebody lacks something. Two watchers answer, those of the lowest
+// ranks that are able to; the others hear them and keep quiet.
+func (n *Node) wanted(now time.Time) {
+	if n.mode == Watch && n.own.wantAt.IsZero() && now.Sub(n.own.wholeAt) >= wholeGap {
+		n.own.wantAt = now.Add(time.Duration(min(n.rank, n.Watchers())/quorum) * 20 * stagger)
+	}
+}
+
+// heard notes what another watcher said, so that it need not be said again.
+func (n *Node) heard(m *Message) {
+	for i := range m.Upserts {
+		key := m.Upserts[i].Key
+		if mine, there := n.own.cands[key]; there && m.Version >= n.own.version && digestOf(&mine) == digestOf(&m.Upserts[i]) {
+			n.hear(key)
+		}
+	}
+	for _, key := range m.Gone {
+		if _, there := n.own.cands[key]; !there {
+			n.hear(key)
+		}
+	}
+	if m.Parts > 0 && m.Part == m.Parts-1 && n.rank >= quorum {
+		n.own.wantAt = time.Time{}
+	}
+}
+
+func (n *Node) hear(key string) {
+	if p, ok := n.own.pending[key]; ok {
+		p.heard++
+		n.own.pending[key] = p
+	}
+}
