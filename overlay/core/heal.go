@@ -21,9 +21,11 @@ const (
 	bridgesWant  = 8               // bridges that one side of a healed partition opens, about
 	probeEvery   = 10 * time.Second
 	probeSlowest = 10 * time.Minute
-	probeTimeout = time.Second // for the dial, and again for the pong
-	probesMax    = 8           // under way at once
-	targetsMax   = 8192        // addresses asked; each costs about 100 bytes
+	probeRare    = 30 * time.Second // rounds of those whom only members remember grow as rare as this, or rarer if they are many:
+	probePace    = time.Second      // then the cluster makes an attempt so often
+	probeTimeout = time.Second      // for the dial, and again for the pong
+	probesMax    = 8                // under way at once
+	targetsMax   = 8192             // addresses asked; each costs about 100 bytes
 	swapWithin   = 30 * time.Second
 	returnedFor  = time.Minute // how long a member that came back counts as returned
 )
@@ -231,10 +233,14 @@ func find(targets []target, key string) (int, bool) {
 	return slices.BinarySearchFunc(targets, key, func(t target, key string) int { return strings.Compare(t.key, key) })
 }
 
-// ask probes targets whose round has come. Every node counts the same rounds
-// and takes part in each with probability 1/size, so that the cluster makes
-// about one attempt a round. Rounds of what discovery does not vouch for grow
-// rarer: most of the dead stay dead.
+// ask probes targets whose round has come. Every node takes part in each round
+// with probability 1/size, so that the cluster makes about one attempt a round.
+// Rounds of what discovery does not vouch for grow rarer, since most of the dead
+// stay dead, until all of them together get an attempt each probePace: enough to
+// notice soon that a partition is over, however long it was.
+//
+// Rounds are drawn widely around their mean. Who is lost in a partition is lost
+// at once and to all: rounds in step would leave the whole cluster blind between.
 func (h *heal) ask(now time.Time, out *proto.Out) {
 	n := len(h.targets)
 	if n == 0 {
@@ -253,9 +259,9 @@ func (h *heal) ask(now time.Time, out *proto.Out) {
 			h.dial(t, out)
 		}
 		if !t.vouched {
-			t.wait = min(2*t.wait, probeSlowest)
+			t.wait = min(2*t.wait, max(probeRare, time.Duration(n)*probePace), probeSlowest)
 		}
-		t.next = now.Add(t.wait - t.wait/8 + h.upTo(t.wait/4))
+		t.next = now.Add(t.wait/4 + h.upTo(3*t.wait/2))
 	}
 }
 
@@ -307,17 +313,21 @@ func (h *heal) giveUp(now time.Time, out *proto.Out) {
 
 // Pong takes the answer of a node that is no neighbour, to a probe of healing
 // or of the directory, and tells whether a bridge to it is wanted. All of one
-// side ask, so each opens one with a probability that leaves a few.
+// side ask, so each opens one with a probability that leaves a few in a round of
+// probeEvery; in rarer rounds fewer ask, and more of them do.
 func (h *heal) Pong(id proto.LinkID, who proto.PeerInfo, component peer.ID, out *proto.Out) healWants {
-	same := component == h.component
+	same, want := component == h.component, bridgesWant
 	if i := slices.IndexFunc(h.probes, func(p probe) bool { return p.link == id && id != 0 }); i >= 0 {
+		if t, ok := find(h.targets, h.probes[i].key); ok {
+			want *= max(1, int(h.targets[t].wait/probeEvery))
+		}
 		if same && !component.IsZero() {
 			h.calm(h.probes[i].key)
 		}
 		h.probes = slices.Delete(h.probes, i, i+1)
 		out.Add(proto.Hangup{Link: id, Why: "probe done", Flush: true})
 	}
-	if same || component.IsZero() || h.component.IsZero() || h.rng.IntN(max(h.size, bridgesWant)) >= bridgesWant {
+	if same || component.IsZero() || h.component.IsZero() || h.rng.IntN(max(h.size, want)) >= want {
 		return healWants{}
 	}
 	return healWants{Bridge: who}

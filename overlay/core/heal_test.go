@@ -125,9 +125,9 @@ func TestTheLostAreSoughtAndNobodyElse(t *testing.T) {
 	h.Contacts([]proto.Contact{{Addrs: []string{"m1:1"}}, {Addrs: []string{"x:1"}}, {Addrs: []string{"m2:1"}}})
 	got := attempts(h, roster, 10*time.Minute)
 	for addr, want := range map[string][2]int{
-		"x:1":  {54, 68}, // every 8.75 to 11.25 s
-		"m2:1": {54, 68}, // down, and vouched for
-		"m5:1": {4, 7},   // 10, 20, 40 s …
+		"x:1":  {50, 72}, // every 10 s on average
+		"m2:1": {50, 72}, // down, and vouched for
+		"m5:1": {14, 28}, // 10, 20, 30, 30 s …
 		"m1:1": {0, 0},   // a living member is there
 		"m3:1": {0, 0},   // left
 		"m4:1": {0, 0},   // superseded

@@ -317,6 +317,9 @@ func (y *Weather) Break() []*Node {
 // call is answered by all of it.
 func (y *Weather) proof(core []*Node) {
 	w := y.world
+	// How old a frame is, a node that was stopped knows only by its next ping; until then it takes what it reads for older
+	// than it is, and refuses a call rather than run it too late.
+	w.Run(2 * w.cfg.Core.Directory.PingEvery)
 	first := len(w.apps.casts)
 	var calls []*Call
 	for i := range 6 {
