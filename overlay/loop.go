@@ -234,6 +234,14 @@ func (o *Overlay) hangup(out proto.Hangup) {
 	}
 }
 
+// nameOf is a member's name for people; of one that is no member the start of its ID.
+func (o *Overlay) nameOf(id peer.ID) string {
+	if m := o.roster.Load().Get(id); m != nil {
+		return m.Entry.Name
+	}
+	return id.Short()
+}
+
 // tell hands an output to the layer above, and logs what changes the node's state.
 func (o *Overlay) tell(out proto.Output) {
 	switch out := out.(type) {
@@ -247,7 +255,7 @@ func (o *Overlay) tell(out proto.Output) {
 	case proto.NeighborUp:
 		o.log.Info("neighbour up", "peer", out.Peer.Name, "link", uint64(out.Link))
 	case proto.NeighborDown:
-		o.log.Info("neighbour down", "peer", out.Peer.Short(), "link", uint64(out.Link), "why", out.Why)
+		o.log.Info("neighbour down", "peer", o.nameOf(out.Peer), "link", uint64(out.Link), "why", out.Why)
 	case proto.ContactsWanted:
 		o.log.Info("contacts wanted", "why", out.Why)
 	case proto.Gone:

@@ -112,7 +112,7 @@ func (d *Directory) setStatus(now time.Time, r *record) {
 	case r.superseded:
 		status, why = proto.StatusDown, "superseded by a newer process of its name"
 	case v.suspects():
-		status, why = proto.StatusSuspect, r.accusers()
+		status, why = proto.StatusSuspect, d.accusers(r)
 	}
 	if status == r.status {
 		if status == proto.StatusSuspect {

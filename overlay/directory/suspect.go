@@ -19,13 +19,18 @@ type evidence struct {
 // suspects: enough opinions for the status, one accuser in good health.
 func (v *evidence) suspects() bool { return v.weight >= 2 && v.deniedTil.IsZero() }
 
-// accusers is who accuses a member, for people.
-func (r *record) accusers() string {
+// accusers is who accuses a member, for people: by name, as far as that is known.
+func (d *Directory) accusers(r *record) string {
 	var who []string
 	for i := range r.opinions {
-		if r.opinions[i].Accuse {
-			who = append(who, r.opinions[i].Author.Short())
+		if !r.opinions[i].Accuse {
+			continue
 		}
+		name := r.opinions[i].Author.Short()
+		if author, known := d.records.Get(r.opinions[i].Author); known {
+			name = author.entry.Name
+		}
+		who = append(who, name)
 	}
 	return "accused by " + strings.Join(who, ", ")
 }
