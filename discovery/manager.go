@@ -179,6 +179,9 @@ func (m *Manager) Snapshot() Snapshot {
 	defer m.mu.Unlock()
 	s := m.ledger.snapshot(time.Now())
 	for i, source := range m.sources {
+		if source.Describe != nil {
+			s.Sources[i].Rights = source.Describe().Rights
+		}
 		if source.Counters != nil {
 			s.Sources[i].Counters = source.Counters()
 		}

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -21,15 +22,19 @@ var (
 	chaosNames = []string{"p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"}
 	// Sources may point anywhere, to ourselves too.
 	chaosTargets = append(slices.Clone(chaosNames), "self")
-	chaosFaults  = []string{"well", "empty", "half", "fail", "sample", "moved", "merged", "delta", "expiring", "stranger"}
+	chaosFaults  = []string{"well", "empty", "half", "fail", "sample", "moved", "merged", "delta", "expiring", "stranger", "restart"}
 )
+
+// schedules is how many random schedules of source faults are tried. `make schedules` tries 100,000, in two minutes.
+var schedules = flag.Int("schedules", 3000, "random schedules of source faults to try")
 
 // TestNoScheduleOfSourceFaultsLosesALivingPeer: whatever the sources say, a peer
 // that the overlay sees alive and that was a contact stays one until the overlay
 // loses it.
 func TestNoScheduleOfSourceFaultsLosesALivingPeer(t *testing.T) {
 	seen := map[string]int{}
-	for range 30 { // of rapid's 100
+	tried, kept := 0, 0
+	for tried < *schedules { // rapid.Check tries 100, or as many as -rapid.checks says
 		rapid.Check(t, func(rt *rapid.T) {
 			c := &chaos{
 				world: newWorld(t, Source{Name: "one"}, Source{Name: "two"}, Source{Name: "three", Removal: RemoveNever}),
@@ -38,16 +43,21 @@ func TestNoScheduleOfSourceFaultsLosesALivingPeer(t *testing.T) {
 			for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 				c.step(rt, seen)
 				c.check(rt)
+				kept += len(c.known)
 			}
 			c.calm(rt)
+			tried++
 		})
+		if t.Failed() {
+			return
+		}
 	}
 	for _, f := range chaosFaults {
 		if seen[f] == 0 {
 			t.Errorf("fault %s never occurred", f)
 		}
 	}
-	t.Log(seen)
+	t.Logf("%d schedules, %d times a living peer was looked for and found; faults: %v", tried, kept, seen)
 }
 
 func (c *chaos) step(rt *rapid.T, seen map[string]int) {
@@ -119,6 +129,10 @@ func (c *chaos) fault(rt *rapid.T, src int, fault string) {
 		c.l.observe(c.now, src, Partial{Candidates: some})
 	case "stranger":
 		c.l.observe(c.now, src, Complete{Candidates: []Candidate{{Key: fmt.Sprint("s", c.now.Unix()), Addrs: []string{"10.99.0.1:1"}}}})
+	case "restart": // of the strategy: it begins with its failure, and then knows nobody, or only some
+		c.fail(src)
+		c.l.observe(c.now, src, Complete{})
+		c.l.observe(c.now, src, Complete{Candidates: some})
 	default:
 		panic(fault)
 	}
