@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay"
+	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/rpc"
 	"github.com/starlingmesh/starling/rpc/local"
 )
@@ -48,6 +50,9 @@ func (a *admin) SetFault(f local.Fault) error {
 	kind, ok := faultKinds[f.Kind]
 	if !ok {
 		return rpc.Errorf(rpc.BadRequest, "kind: there are cut, delay and stall")
+	}
+	if f.Peer != "*" && !slices.ContainsFunc(a.mesh.Roster().Members, func(m *proto.Member) bool { return is(m, f.Peer) }) {
+		return rpc.Errorf(rpc.NodeUnknown, "peer: no member is called %q, nor has it as its ID or address; see `starling members`", f.Peer)
 	}
 	if err := a.mesh.Fault(overlay.Fault{Peer: f.Peer, Kind: kind, Way: overlay.FaultBoth, Delay: f.Delay, For: f.For}); err != nil {
 		return rpc.Errorf(rpc.BadRequest, "%v", err)

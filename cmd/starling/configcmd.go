@@ -23,21 +23,33 @@ func newConfig() *cobra.Command {
 }
 
 func newConfigValidate() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "validate FILE",
 		Short:   "Say all that is wrong with a configuration",
 		Long:    "Says all that is wrong, each with file, line and key; \"-\" reads standard input. Exit code 2 if anything is.",
-		Example: "  starling config validate starling.yaml",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := loadConfig(args[0])
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: ok: cluster %s, %d sources\n", args[0], cfg.Cluster, len(cfg.Discovery.Sources))
-			return nil
-		},
+		Example: "  starling config validate starling.yaml\n  starling config validate -c starling.yaml",
+		Args:    cobra.MaximumNArgs(1),
 	}
+	flag := c.Flags().StringP("config", "c", "", "the configuration, as with other commands")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		file := *flag
+		if (file == "") == (len(args) == 0) {
+			return term.Usagef("want one file: `starling config validate FILE`, or -c FILE")
+		}
+		if len(args) == 1 {
+			file = args[0]
+		}
+		cfg, err := loadConfig(file)
+		if err != nil {
+			return err
+		}
+		if missing := cfg.MissingFiles(file); len(missing) > 0 {
+			return term.Exit{Code: term.Usage, Err: missing}
+		}
+		fmt.Fprintf(c.OutOrStdout(), "%s: ok: cluster %s, %d sources\n", file, cfg.Cluster, len(cfg.Discovery.Sources))
+		return nil
+	}
+	return c
 }
 
 // loadConfig gives what is wrong with the text of a configuration the exit code of a wrong command line.
@@ -134,6 +146,9 @@ func newConfigInit() *cobra.Command {
 	cluster := c.Flags().String("cluster", "", "the cluster's name")
 	full := c.Flags().Bool("full", false, "every key at its default, without a fresh key")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := config.CheckCluster(*cluster); err != nil {
+			return term.Exit{Code: term.Usage, Err: fmt.Errorf("--cluster: %w", err)}
+		}
 		text := config.Minimal(*cluster, newKey())
 		if *full {
 			text = config.Example()

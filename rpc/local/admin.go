@@ -44,6 +44,9 @@ type Admin interface {
 	ClearFaults(peer string) (cleared int, err error)
 	// Faults lists what is in force, and whether faults are allowed.
 	Faults() (allowed bool, faults []Fault)
+	// Evidence tells as JSON how the sources fare, and what is known of whom about
+	// names.
+	Evidence(about string) (string, error)
 	// Dump tells the inner state for people; without secrets.
 	Dump(ctx context.Context) (string, error)
 }
@@ -140,6 +143,14 @@ func (a *adminAPI) ListFaults(context.Context, *starlingv1.ListFaultsRequest) (*
 		out.Faults = append(out.Faults, pb)
 	}
 	return out, nil
+}
+
+func (a *adminAPI) Evidence(_ context.Context, r *starlingv1.EvidenceRequest) (*starlingv1.EvidenceResponse, error) {
+	text, err := a.admin.Evidence(r.GetAbout())
+	if err != nil {
+		return nil, err
+	}
+	return &starlingv1.EvidenceResponse{Json: text}, nil
 }
 
 func (a *adminAPI) Dump(ctx context.Context, _ *starlingv1.DumpRequest) (*starlingv1.DumpResponse, error) {

@@ -57,6 +57,8 @@ func (o *operator) ClearFaults(string) (int, error) {
 }
 
 func (o *operator) Faults() (bool, []Fault)              { return o.allowed, o.faults }
+func (o *operator) Evidence(about string) (string, error) { return `{"about": "` + about + `"}`, nil }
+
 func (o *operator) Dump(context.Context) (string, error) { return "all is well", nil }
 
 func TestOperatorsHaveASocketOfTheirOwn(t *testing.T) {
@@ -98,6 +100,9 @@ func TestOperatorsHaveASocketOfTheirOwn(t *testing.T) {
 	}
 	if r, err := a.ClearFaults(t.Context(), &starlingv1.ClearFaultsRequest{}); err != nil || r.GetCleared() != 1 {
 		t.Errorf("clear: %v, %v", r, err)
+	}
+	if r, err := a.Evidence(t.Context(), &starlingv1.EvidenceRequest{About: "cart-1"}); err != nil || r.GetJson() != `{"about": "cart-1"}` {
+		t.Errorf("evidence: %v, %v", r, err)
 	}
 	if r, err := a.Dump(t.Context(), &starlingv1.DumpRequest{}); err != nil || r.GetText() != "all is well" {
 		t.Errorf("dump: %v, %v", r, err)

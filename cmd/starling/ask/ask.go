@@ -45,7 +45,7 @@ func askFlags(c *cobra.Command) asking {
 
 func targetFlags(c *cobra.Command) targets {
 	f := c.Flags()
-	return targets{
+	t := targets{
 		nodes:      f.StringSlice("node", nil, "only these, by name or ID"),
 		zone:       f.String("zone", "", "only members in this zone"),
 		group:      f.String("group", "", "only members of this group"),
@@ -54,6 +54,9 @@ func targetFlags(c *cobra.Command) targets {
 		sample:     f.Int("sample", 0, "so many of them, drawn at random (0: all)"),
 		exceptSelf: f.Bool("except-self", false, "not the sidecar that is asked to ask"),
 	}
+	completeFlag(c, "node", nodeNames)
+	completeFlag(c, "serving", methodNames)
+	return t
 }
 
 func (a asking) options() []client.CallOption {
@@ -130,6 +133,8 @@ func Multicall() *cobra.Command {
 			"some did, 4 if none did." + payloadHelp,
 		Example: "  starling multicall demo.echo hello\n  starling multicall cache.size --group cache -o json\n  starling multicall report.run @params.json --stream --timeout 1m",
 		Args:    cobra.RangeArgs(1, 2),
+
+		ValidArgsFunction: completeArgs(methodNames),
 	}
 	a := askFlags(c)
 	a.targets = targetFlags(c)
@@ -185,6 +190,8 @@ func Call() *cobra.Command {
 		Long:    "Asks one member, by name or ID, or the owner of a key, and prints its verdict." + payloadHelp,
 		Example: "  starling call cart-0 demo.echo hello\n  starling call --key user:42 --group cache cache.get user:42",
 		Args:    cobra.RangeArgs(1, 3),
+
+		ValidArgsFunction: completeArgs(nodeNames, methodNames),
 	}
 	one := oneFlags(c, "ask")
 	output := term.OutputFlag(c)

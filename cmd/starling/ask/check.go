@@ -32,6 +32,7 @@ func Check(version string) *cobra.Command {
 	}
 	socket := socketFlag(c)
 	expect := c.Flags().Int("expect", 0, "members there should be (0: as many as discovery expects)")
+	admin := c.Flags().String("admin-socket", "", "the operators' socket, for the sources of addresses (default: $STARLING_ADMIN_SOCKET, else admin.sock beside the other)")
 	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return withClient(c, *socket, func(ctx context.Context, sidecar *client.Client) error {
@@ -39,6 +40,7 @@ func Check(version string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			findings = append(findings, checkSources(ctx, *admin, *socket)...)
 			return printFindings(c.OutOrStdout(), *output, findings)
 		})
 	}

@@ -72,7 +72,7 @@ type withAdmin = func(context.Context, func(starlingv1.AdminServiceClient) error
 
 func newFaultKind(name, args, short string, kind starlingv1.FaultKind, with withAdmin) *cobra.Command {
 	words := len(strings.Fields(args))
-	c := &cobra.Command{Use: name + " " + args, Short: short, Args: cobra.ExactArgs(words)}
+	c := &cobra.Command{Use: name + " " + args, Short: short, Args: cobra.ExactArgs(words), ValidArgsFunction: completeArgs(nodeNames)}
 	length := c.Flags().Duration("for", time.Minute, "how long it lasts; at most 1h")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f := &starlingv1.Fault{Peer: args[0], Kind: kind, Duration: durationpb.New(*length)}

@@ -17,14 +17,21 @@ func Members() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "members",
 		Short:   "Whom this sidecar knows",
-		Example: "  starling members --gone\n  starling members --group cache -o json",
+		Long:    "Lists the members as this sidecar knows them, or says why it knows one as it does: who vouched for its address, since\nwhen, what became of it, and what others say of it. That takes the operators' socket.",
+		Example: "  starling members --gone\n  starling members --group cache -o json\n  starling members --why cart-1        # a name, an ID, an address, or a part of one",
 		Args:    cobra.NoArgs,
 	}
 	socket := socketFlag(c)
 	t := targetFlags(c)
 	gone := c.Flags().Bool("gone", false, "also those that are down or have left")
+	about := c.Flags().String("why", "", "the chain of evidence about one member or address")
+	completeFlag(c, "why", nodeNames)
+	admin := c.Flags().String("admin-socket", "", "with --why: the operators' socket (default: $STARLING_ADMIN_SOCKET, else admin.sock beside the other)")
 	output := term.OutputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *about != "" {
+			return why(c, *admin, *socket, *about, *output)
+		}
 		return withClient(c, *socket, func(ctx context.Context, sidecar *client.Client) error {
 			opts := t.options()
 			if *gone {

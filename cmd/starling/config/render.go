@@ -68,7 +68,9 @@ func explanation(k Key) string {
 
 // Minimal is a configuration to start from: what must be decided, and nothing else.
 func Minimal(cluster, key string) string {
-	if cluster == "" {
+	if cluster != "" {
+		cluster = writeYAML(cluster) // quoted if YAML would take it for something else
+	} else {
 		cluster = `"" # mandatory: a name that no other cluster of yours has`
 	}
 	return fmt.Sprintf(`# A Starling configuration: what must be decided. `+"`starling config init --full`"+` prints every key there is.

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +22,7 @@ func (c *Config) Validate(file string) error {
 	if c.Cluster == "" {
 		v.add("cluster", "is mandatory: choose a name that no other cluster of yours has")
 	}
-	v.text("cluster", c.Cluster, 255)
+	v.text("cluster", c.Cluster, clusterMax)
 	v.text("name", c.Name, 255)
 	v.address("listen", c.Listen, true)
 	v.address("advertise", c.Advertise, false)
@@ -87,6 +89,39 @@ func (d *Discovery) validate(v *validation) {
 		v.add("discovery.contacts_max", "%d is more than candidates_max, %d", d.ContactsMax, d.CandidatesMax)
 	}
 }
+
+// MissingFiles tells which of the files that prove membership cannot be read here. It is no part of Validate: a file may be
+// written on one machine for another.
+func (c *Config) MissingFiles(file string) Problems {
+	v := validation{file: file}
+	for key, path := range map[string]string{
+		"security.certificate_file": c.Security.CertificateFile, "security.key_file": c.Security.KeyFile, "security.authority_file": c.Security.AuthorityFile,
+	} {
+		if path == "" {
+			continue
+		}
+		if f, err := os.Open(path); err != nil {
+			v.add(key, "%v", err)
+		} else {
+			_ = f.Close() // it was only opened
+		}
+	}
+	slices.SortFunc(v.problems, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+	return v.problems
+}
+
+// CheckCluster says what is wrong with a cluster's name, if anything. An empty one is left to be filled in.
+func CheckCluster(name string) error {
+	var v validation
+	v.text("the name", name, clusterMax)
+	if len(v.problems) == 0 {
+		return nil
+	}
+	return errors.New(v.problems[0].Key + " " + v.problems[0].What)
+}
+
+// clusterMax is the most bytes of a cluster's name.
+const clusterMax = 255
 
 // Label is the source's name, or its kind.
 func (s Source) Label() string {

@@ -683,6 +683,100 @@ func (x *ListFaultsResponse) GetFaults() []*Fault {
 	return nil
 }
 
+// EvidenceRequest says of whom.
+type EvidenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A name, a node ID or its beginning, a host name or a part of an address.
+	// Empty is nobody: only the sources.
+	About         string `protobuf:"bytes,1,opt,name=about,proto3" json:"about,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvidenceRequest) Reset() {
+	*x = EvidenceRequest{}
+	mi := &file_starling_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidenceRequest) ProtoMessage() {}
+
+func (x *EvidenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidenceRequest.ProtoReflect.Descriptor instead.
+func (*EvidenceRequest) Descriptor() ([]byte, []int) {
+	return file_starling_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *EvidenceRequest) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+// EvidenceResponse is for people and their tools.
+type EvidenceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// {"sources": [...], "members": [...], "candidates": [...]}, at most 64 of the
+	// latter two. Keys may be added.
+	Json          string `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvidenceResponse) Reset() {
+	*x = EvidenceResponse{}
+	mi := &file_starling_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidenceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidenceResponse) ProtoMessage() {}
+
+func (x *EvidenceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidenceResponse.ProtoReflect.Descriptor instead.
+func (*EvidenceResponse) Descriptor() ([]byte, []int) {
+	return file_starling_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EvidenceResponse) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
+}
+
 // DumpRequest has no fields.
 type DumpRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -692,7 +786,7 @@ type DumpRequest struct {
 
 func (x *DumpRequest) Reset() {
 	*x = DumpRequest{}
-	mi := &file_starling_v1_admin_proto_msgTypes[13]
+	mi := &file_starling_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +798,7 @@ func (x *DumpRequest) String() string {
 func (*DumpRequest) ProtoMessage() {}
 
 func (x *DumpRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_v1_admin_proto_msgTypes[13]
+	mi := &file_starling_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +811,7 @@ func (x *DumpRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpRequest.ProtoReflect.Descriptor instead.
 func (*DumpRequest) Descriptor() ([]byte, []int) {
-	return file_starling_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_starling_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 // DumpResponse is for people.
@@ -731,7 +825,7 @@ type DumpResponse struct {
 
 func (x *DumpResponse) Reset() {
 	*x = DumpResponse{}
-	mi := &file_starling_v1_admin_proto_msgTypes[14]
+	mi := &file_starling_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +837,7 @@ func (x *DumpResponse) String() string {
 func (*DumpResponse) ProtoMessage() {}
 
 func (x *DumpResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_v1_admin_proto_msgTypes[14]
+	mi := &file_starling_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +850,7 @@ func (x *DumpResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpResponse.ProtoReflect.Descriptor instead.
 func (*DumpResponse) Descriptor() ([]byte, []int) {
-	return file_starling_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_starling_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DumpResponse) GetText() string {
@@ -797,7 +891,11 @@ const file_starling_v1_admin_proto_rawDesc = "" +
 	"\x11ListFaultsRequest\"Z\n" +
 	"\x12ListFaultsResponse\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12*\n" +
-	"\x06faults\x18\x02 \x03(\v2\x12.starling.v1.FaultR\x06faults\"\r\n" +
+	"\x06faults\x18\x02 \x03(\v2\x12.starling.v1.FaultR\x06faults\"'\n" +
+	"\x0fEvidenceRequest\x12\x14\n" +
+	"\x05about\x18\x01 \x01(\tR\x05about\"&\n" +
+	"\x10EvidenceResponse\x12\x12\n" +
+	"\x04json\x18\x01 \x01(\tR\x04json\"\r\n" +
 	"\vDumpRequest\"\"\n" +
 	"\fDumpResponse\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text*g\n" +
@@ -805,7 +903,7 @@ const file_starling_v1_admin_proto_rawDesc = "" +
 	"\x16FAULT_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eFAULT_KIND_CUT\x10\x01\x12\x14\n" +
 	"\x10FAULT_KIND_DELAY\x10\x02\x12\x14\n" +
-	"\x10FAULT_KIND_STALL\x10\x032\x87\x04\n" +
+	"\x10FAULT_KIND_STALL\x10\x032\xd0\x04\n" +
 	"\fAdminService\x12>\n" +
 	"\x05Drain\x12\x19.starling.v1.DrainRequest\x1a\x1a.starling.v1.DrainResponse\x12>\n" +
 	"\x05Leave\x12\x19.starling.v1.LeaveRequest\x1a\x1a.starling.v1.LeaveResponse\x12P\n" +
@@ -813,7 +911,8 @@ const file_starling_v1_admin_proto_rawDesc = "" +
 	"\bSetFault\x12\x1c.starling.v1.SetFaultRequest\x1a\x1d.starling.v1.SetFaultResponse\x12P\n" +
 	"\vClearFaults\x12\x1f.starling.v1.ClearFaultsRequest\x1a .starling.v1.ClearFaultsResponse\x12M\n" +
 	"\n" +
-	"ListFaults\x12\x1e.starling.v1.ListFaultsRequest\x1a\x1f.starling.v1.ListFaultsResponse\x12;\n" +
+	"ListFaults\x12\x1e.starling.v1.ListFaultsRequest\x1a\x1f.starling.v1.ListFaultsResponse\x12G\n" +
+	"\bEvidence\x12\x1c.starling.v1.EvidenceRequest\x1a\x1d.starling.v1.EvidenceResponse\x12;\n" +
 	"\x04Dump\x12\x18.starling.v1.DumpRequest\x1a\x19.starling.v1.DumpResponseB=Z;github.com/starlingmesh/starling/rpc/starling/v1;starlingv1b\x06proto3"
 
 var (
@@ -829,7 +928,7 @@ func file_starling_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_starling_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_starling_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_starling_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_starling_v1_admin_proto_goTypes = []any{
 	(FaultKind)(0),              // 0: starling.v1.FaultKind
 	(*DrainRequest)(nil),        // 1: starling.v1.DrainRequest
@@ -845,15 +944,17 @@ var file_starling_v1_admin_proto_goTypes = []any{
 	(*ClearFaultsResponse)(nil), // 11: starling.v1.ClearFaultsResponse
 	(*ListFaultsRequest)(nil),   // 12: starling.v1.ListFaultsRequest
 	(*ListFaultsResponse)(nil),  // 13: starling.v1.ListFaultsResponse
-	(*DumpRequest)(nil),         // 14: starling.v1.DumpRequest
-	(*DumpResponse)(nil),        // 15: starling.v1.DumpResponse
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(*EvidenceRequest)(nil),     // 14: starling.v1.EvidenceRequest
+	(*EvidenceResponse)(nil),    // 15: starling.v1.EvidenceResponse
+	(*DumpRequest)(nil),         // 16: starling.v1.DumpRequest
+	(*DumpResponse)(nil),        // 17: starling.v1.DumpResponse
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
 }
 var file_starling_v1_admin_proto_depIdxs = []int32{
-	16, // 0: starling.v1.LeaveRequest.drain:type_name -> google.protobuf.Duration
+	18, // 0: starling.v1.LeaveRequest.drain:type_name -> google.protobuf.Duration
 	0,  // 1: starling.v1.Fault.kind:type_name -> starling.v1.FaultKind
-	16, // 2: starling.v1.Fault.delay:type_name -> google.protobuf.Duration
-	16, // 3: starling.v1.Fault.duration:type_name -> google.protobuf.Duration
+	18, // 2: starling.v1.Fault.delay:type_name -> google.protobuf.Duration
+	18, // 3: starling.v1.Fault.duration:type_name -> google.protobuf.Duration
 	7,  // 4: starling.v1.SetFaultRequest.fault:type_name -> starling.v1.Fault
 	7,  // 5: starling.v1.ListFaultsResponse.faults:type_name -> starling.v1.Fault
 	1,  // 6: starling.v1.AdminService.Drain:input_type -> starling.v1.DrainRequest
@@ -862,16 +963,18 @@ var file_starling_v1_admin_proto_depIdxs = []int32{
 	8,  // 9: starling.v1.AdminService.SetFault:input_type -> starling.v1.SetFaultRequest
 	10, // 10: starling.v1.AdminService.ClearFaults:input_type -> starling.v1.ClearFaultsRequest
 	12, // 11: starling.v1.AdminService.ListFaults:input_type -> starling.v1.ListFaultsRequest
-	14, // 12: starling.v1.AdminService.Dump:input_type -> starling.v1.DumpRequest
-	2,  // 13: starling.v1.AdminService.Drain:output_type -> starling.v1.DrainResponse
-	4,  // 14: starling.v1.AdminService.Leave:output_type -> starling.v1.LeaveResponse
-	6,  // 15: starling.v1.AdminService.SetLogLevel:output_type -> starling.v1.SetLogLevelResponse
-	9,  // 16: starling.v1.AdminService.SetFault:output_type -> starling.v1.SetFaultResponse
-	11, // 17: starling.v1.AdminService.ClearFaults:output_type -> starling.v1.ClearFaultsResponse
-	13, // 18: starling.v1.AdminService.ListFaults:output_type -> starling.v1.ListFaultsResponse
-	15, // 19: starling.v1.AdminService.Dump:output_type -> starling.v1.DumpResponse
-	13, // [13:20] is the sub-list for method output_type
-	6,  // [6:13] is the sub-list for method input_type
+	14, // 12: starling.v1.AdminService.Evidence:input_type -> starling.v1.EvidenceRequest
+	16, // 13: starling.v1.AdminService.Dump:input_type -> starling.v1.DumpRequest
+	2,  // 14: starling.v1.AdminService.Drain:output_type -> starling.v1.DrainResponse
+	4,  // 15: starling.v1.AdminService.Leave:output_type -> starling.v1.LeaveResponse
+	6,  // 16: starling.v1.AdminService.SetLogLevel:output_type -> starling.v1.SetLogLevelResponse
+	9,  // 17: starling.v1.AdminService.SetFault:output_type -> starling.v1.SetFaultResponse
+	11, // 18: starling.v1.AdminService.ClearFaults:output_type -> starling.v1.ClearFaultsResponse
+	13, // 19: starling.v1.AdminService.ListFaults:output_type -> starling.v1.ListFaultsResponse
+	15, // 20: starling.v1.AdminService.Evidence:output_type -> starling.v1.EvidenceResponse
+	17, // 21: starling.v1.AdminService.Dump:output_type -> starling.v1.DumpResponse
+	14, // [14:22] is the sub-list for method output_type
+	6,  // [6:14] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -888,7 +991,7 @@ func file_starling_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_v1_admin_proto_rawDesc), len(file_starling_v1_admin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

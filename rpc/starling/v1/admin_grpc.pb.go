@@ -28,6 +28,7 @@ const (
 	AdminService_SetFault_FullMethodName    = "/starling.v1.AdminService/SetFault"
 	AdminService_ClearFaults_FullMethodName = "/starling.v1.AdminService/ClearFaults"
 	AdminService_ListFaults_FullMethodName  = "/starling.v1.AdminService/ListFaults"
+	AdminService_Evidence_FullMethodName    = "/starling.v1.AdminService/Evidence"
 	AdminService_Dump_FullMethodName        = "/starling.v1.AdminService/Dump"
 )
 
@@ -51,6 +52,9 @@ type AdminServiceClient interface {
 	ClearFaults(ctx context.Context, in *ClearFaultsRequest, opts ...grpc.CallOption) (*ClearFaultsResponse, error)
 	// ListFaults tells which faults are in force.
 	ListFaults(ctx context.Context, in *ListFaultsRequest, opts ...grpc.CallOption) (*ListFaultsResponse, error)
+	// Evidence tells how the sources of addresses fare and, of one member or
+	// address, who vouches for it since when, and what became of it.
+	Evidence(ctx context.Context, in *EvidenceRequest, opts ...grpc.CallOption) (*EvidenceResponse, error)
 	// Dump tells the inner state, for bug reports. It holds no secret.
 	Dump(ctx context.Context, in *DumpRequest, opts ...grpc.CallOption) (*DumpResponse, error)
 }
@@ -123,6 +127,16 @@ func (c *adminServiceClient) ListFaults(ctx context.Context, in *ListFaultsReque
 	return out, nil
 }
 
+func (c *adminServiceClient) Evidence(ctx context.Context, in *EvidenceRequest, opts ...grpc.CallOption) (*EvidenceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EvidenceResponse)
+	err := c.cc.Invoke(ctx, AdminService_Evidence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) Dump(ctx context.Context, in *DumpRequest, opts ...grpc.CallOption) (*DumpResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DumpResponse)
@@ -153,6 +167,9 @@ type AdminServiceServer interface {
 	ClearFaults(context.Context, *ClearFaultsRequest) (*ClearFaultsResponse, error)
 	// ListFaults tells which faults are in force.
 	ListFaults(context.Context, *ListFaultsRequest) (*ListFaultsResponse, error)
+	// Evidence tells how the sources of addresses fare and, of one member or
+	// address, who vouches for it since when, and what became of it.
+	Evidence(context.Context, *EvidenceRequest) (*EvidenceResponse, error)
 	// Dump tells the inner state, for bug reports. It holds no secret.
 	Dump(context.Context, *DumpRequest) (*DumpResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -182,6 +199,9 @@ func (UnimplementedAdminServiceServer) ClearFaults(context.Context, *ClearFaults
 }
 func (UnimplementedAdminServiceServer) ListFaults(context.Context, *ListFaultsRequest) (*ListFaultsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFaults not implemented")
+}
+func (UnimplementedAdminServiceServer) Evidence(context.Context, *EvidenceRequest) (*EvidenceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Evidence not implemented")
 }
 func (UnimplementedAdminServiceServer) Dump(context.Context, *DumpRequest) (*DumpResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Dump not implemented")
@@ -315,6 +335,24 @@ func _AdminService_ListFaults_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_Evidence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EvidenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Evidence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Evidence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Evidence(ctx, req.(*EvidenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_Dump_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DumpRequest)
 	if err := dec(in); err != nil {
@@ -363,6 +401,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListFaults",
 			Handler:    _AdminService_ListFaults_Handler,
+		},
+		{
+			MethodName: "Evidence",
+			Handler:    _AdminService_Evidence_Handler,
 		},
 		{
 			MethodName: "Dump",

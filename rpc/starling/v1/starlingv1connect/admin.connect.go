@@ -50,6 +50,8 @@ const (
 	AdminServiceClearFaultsProcedure = "/starling.v1.AdminService/ClearFaults"
 	// AdminServiceListFaultsProcedure is the fully-qualified name of the AdminService's ListFaults RPC.
 	AdminServiceListFaultsProcedure = "/starling.v1.AdminService/ListFaults"
+	// AdminServiceEvidenceProcedure is the fully-qualified name of the AdminService's Evidence RPC.
+	AdminServiceEvidenceProcedure = "/starling.v1.AdminService/Evidence"
 	// AdminServiceDumpProcedure is the fully-qualified name of the AdminService's Dump RPC.
 	AdminServiceDumpProcedure = "/starling.v1.AdminService/Dump"
 )
@@ -70,6 +72,9 @@ type AdminServiceClient interface {
 	ClearFaults(context.Context, *v1.ClearFaultsRequest) (*v1.ClearFaultsResponse, error)
 	// ListFaults tells which faults are in force.
 	ListFaults(context.Context, *v1.ListFaultsRequest) (*v1.ListFaultsResponse, error)
+	// Evidence tells how the sources of addresses fare and, of one member or
+	// address, who vouches for it since when, and what became of it.
+	Evidence(context.Context, *v1.EvidenceRequest) (*v1.EvidenceResponse, error)
 	// Dump tells the inner state, for bug reports. It holds no secret.
 	Dump(context.Context, *v1.DumpRequest) (*v1.DumpResponse, error)
 }
@@ -121,6 +126,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ListFaults")),
 			connect.WithClientOptions(opts...),
 		),
+		evidence: connect.NewClient[v1.EvidenceRequest, v1.EvidenceResponse](
+			httpClient,
+			baseURL+AdminServiceEvidenceProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Evidence")),
+			connect.WithClientOptions(opts...),
+		),
 		dump: connect.NewClient[v1.DumpRequest, v1.DumpResponse](
 			httpClient,
 			baseURL+AdminServiceDumpProcedure,
@@ -138,6 +149,7 @@ type adminServiceClient struct {
 	setFault    *connect.Client[v1.SetFaultRequest, v1.SetFaultResponse]
 	clearFaults *connect.Client[v1.ClearFaultsRequest, v1.ClearFaultsResponse]
 	listFaults  *connect.Client[v1.ListFaultsRequest, v1.ListFaultsResponse]
+	evidence    *connect.Client[v1.EvidenceRequest, v1.EvidenceResponse]
 	dump        *connect.Client[v1.DumpRequest, v1.DumpResponse]
 }
 
@@ -195,6 +207,15 @@ func (c *adminServiceClient) ListFaults(ctx context.Context, req *v1.ListFaultsR
 	return nil, err
 }
 
+// Evidence calls starling.v1.AdminService.Evidence.
+func (c *adminServiceClient) Evidence(ctx context.Context, req *v1.EvidenceRequest) (*v1.EvidenceResponse, error) {
+	response, err := c.evidence.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Dump calls starling.v1.AdminService.Dump.
 func (c *adminServiceClient) Dump(ctx context.Context, req *v1.DumpRequest) (*v1.DumpResponse, error) {
 	response, err := c.dump.CallUnary(ctx, connect.NewRequest(req))
@@ -220,6 +241,9 @@ type AdminServiceHandler interface {
 	ClearFaults(context.Context, *v1.ClearFaultsRequest) (*v1.ClearFaultsResponse, error)
 	// ListFaults tells which faults are in force.
 	ListFaults(context.Context, *v1.ListFaultsRequest) (*v1.ListFaultsResponse, error)
+	// Evidence tells how the sources of addresses fare and, of one member or
+	// address, who vouches for it since when, and what became of it.
+	Evidence(context.Context, *v1.EvidenceRequest) (*v1.EvidenceResponse, error)
 	// Dump tells the inner state, for bug reports. It holds no secret.
 	Dump(context.Context, *v1.DumpRequest) (*v1.DumpResponse, error)
 }
@@ -267,6 +291,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ListFaults")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceEvidenceHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceEvidenceProcedure,
+		svc.Evidence,
+		connect.WithSchema(adminServiceMethods.ByName("Evidence")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceDumpHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceDumpProcedure,
 		svc.Dump,
@@ -287,6 +317,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceClearFaultsHandler.ServeHTTP(w, r)
 		case AdminServiceListFaultsProcedure:
 			adminServiceListFaultsHandler.ServeHTTP(w, r)
+		case AdminServiceEvidenceProcedure:
+			adminServiceEvidenceHandler.ServeHTTP(w, r)
 		case AdminServiceDumpProcedure:
 			adminServiceDumpHandler.ServeHTTP(w, r)
 		default:
@@ -320,6 +352,10 @@ func (UnimplementedAdminServiceHandler) ClearFaults(context.Context, *v1.ClearFa
 
 func (UnimplementedAdminServiceHandler) ListFaults(context.Context, *v1.ListFaultsRequest) (*v1.ListFaultsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("starling.v1.AdminService.ListFaults is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Evidence(context.Context, *v1.EvidenceRequest) (*v1.EvidenceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("starling.v1.AdminService.Evidence is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Dump(context.Context, *v1.DumpRequest) (*v1.DumpResponse, error) {
