@@ -95,6 +95,7 @@ func lookThrough(ctx context.Context, w io.Writer, format string, sources []disc
 		looks = append(looks, l)
 		if format != "json" {
 			printFound(w, s.Name, found, err)
+			printRights(w, s, err)
 		}
 	}
 	if format == "json" {
@@ -106,6 +107,16 @@ func lookThrough(ctx context.Context, w io.Writer, format string, sources []disc
 		return fmt.Errorf("%d of %d sources could not be asked", failed, len(sources))
 	}
 	return nil
+}
+
+// printRights says what a source that was refused needs to be allowed to do.
+func printRights(w io.Writer, s discovery.Source, err error) {
+	if err == nil || discovery.ClassOf(err) != discovery.Auth || s.Describe == nil {
+		return
+	}
+	for _, right := range s.Describe().Rights {
+		fmt.Fprintln(w, "  it needs to "+right)
+	}
 }
 
 func printFound(w io.Writer, source string, found discovery.Found, err error) {
