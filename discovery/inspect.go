@@ -46,7 +46,7 @@ type Health struct {
 	HeldWhy      string            `json:"held_why,omitempty"`
 	SelfMissing  bool              `json:"self_missing"` // its answers lack this node: is the selector right?
 	Skipped      []Skipped         `json:"skipped,omitempty"`
-	Rights       []string          `json:"rights,omitempty"` // what it needs to be allowed to do
+	Rights       []string          `json:"rights,omitempty"`   // what it needs to be allowed to do
 	Counters     map[string]uint64 `json:"counters,omitempty"` // the strategy's own
 
 	failures [classes]uint64

@@ -56,7 +56,7 @@ func (o *operator) ClearFaults(string) (int, error) {
 	return n, nil
 }
 
-func (o *operator) Faults() (bool, []Fault)              { return o.allowed, o.faults }
+func (o *operator) Faults() (bool, []Fault)               { return o.allowed, o.faults }
 func (o *operator) Evidence(about string) (string, error) { return `{"about": "` + about + `"}`, nil }
 
 func (o *operator) Dump(context.Context) (string, error) { return "all is well", nil }
