@@ -57,7 +57,7 @@ figures: ## the protocols' figures in virtual time, beside what was expected of 
 generate: ## the generated code and the example configuration, from their sources
 	go generate ./...
 
-e2e: ## what needs root: real sidecars in network namespaces, real name servers, 64 sidecars beside busy loops (installs what is missing)
+e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a Kubernetes control plane, 64 sidecars beside busy loops (installs what is missing)
 	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...
 	cd e2e/kube && go test -count=1 -timeout 30m -v .
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd

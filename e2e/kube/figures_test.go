@@ -79,12 +79,12 @@ func TestFiveThousandPodsCostASidecarLittleMemory(t *testing.T) {
 		s.Rest = "http: {listen: 127.0.0.1:7900}"
 	}})
 	w.must("start a sidecar", f.Start(f.Patience(10*time.Second)))
-	w.await("it looks at an empty Service", patience, func() error { return wantMetric(t, "starling_discovery_source_ok", 1) })
+	w.await("it looks at an empty Service", patience, func() error { return wantMetric(t, "127.0.0.1:7900", "starling_discovery_source_ok", 1) })
 	idle := w.settled(f.Birds()[0])
 	began := time.Now()
 	w.start(flockOf(many)...)
 	t.Logf("made %d pods in %v", many, time.Since(began).Round(time.Second))
-	w.await("it knows all of them", 2*time.Minute, func() error { return wantMetric(t, "starling_discovery_candidates", many) })
+	w.await("it knows all of them", 2*time.Minute, func() error { return wantMetric(t, "127.0.0.1:7900", "starling_discovery_candidates", many) })
 	full := w.settled(f.Birds()[0])
 	t.Logf("memory of a sidecar: idle %.1f MB, with %d pods %.1f MB, most ever %.1f MB: %.1f MB more (want at most 20)",
 		mb(idle.now), many, mb(full.now), mb(full.most), mb(full.now-idle.now))
@@ -131,11 +131,11 @@ func memoryOf(t *testing.T, b *flock.Bird) (m memory) {
 	return m
 }
 
-// wantMetric wants a metric of the sidecar that listens for such questions to have a value.
-func wantMetric(t *testing.T, name string, want float64) error {
+// wantMetric wants a metric of the sidecar that is asked at an address to have a value.
+func wantMetric(t *testing.T, at, name string, want float64) error {
 	ctx, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:7900/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/metrics", nil)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func wantMetric(t *testing.T, name string, want float64) error {
 	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewScanner(io.LimitReader(res.Body, 1<<20))
 	for lines.Scan() {
-		if text := lines.Text(); strings.HasPrefix(text, name+"{") {
+		if text := lines.Text(); strings.HasPrefix(text, name) {
 			var is float64
 			if _, err := fmt.Sscan(text[strings.LastIndex(text, " ")+1:], &is); err != nil || is == want {
 				return err
