@@ -139,7 +139,7 @@ func memoryOf(t *testing.T, b *flock.Bird) (m memory) {
 
 // wantMetric wants a metric of the sidecar that is asked at an address to have a value.
 func wantMetric(t *testing.T, at, name string, want float64) error {
-	ctx, stop := context.WithTimeout(t.Context(), time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/metrics", nil)
 	if err != nil {
