@@ -3,7 +3,6 @@ package announce
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -43,7 +42,7 @@ func build(t *testing.T, cfg Config, addr string, keys ...byte) *Announce {
 	if addr != "" {
 		self.Node, self.Addrs = "id-of-"+addr, []string{addr}
 	}
-	a, err := New(cfg, self, ring(t, keys...), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	a, err := New(cfg, self, ring(t, keys...), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +363,7 @@ func TestBadConfigurationNamesTheKey(t *testing.T) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}
-	if _, err := New(config(), discovery.Self{}, nil, slog.Default()); err == nil || !strings.Contains(err.Error(), "keyring_file") {
+	if _, err := New(config(), discovery.Self{}, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "keyring_file") {
 		t.Errorf("without a key: %v", err)
 	}
 }

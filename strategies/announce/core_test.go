@@ -228,7 +228,7 @@ func TestACutOfAMinuteLosesNobody(t *testing.T) {
 			s.run(time.Second)
 			s.wantAllKnown()
 		}
-		if !s.nodes[0].core.deaf {
+		if !s.nodes[0].deaf {
 			t.Error("silence everywhere is not told as our own trouble")
 		}
 		s.deaf = func(int, int) bool { return false }

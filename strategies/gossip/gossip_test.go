@@ -95,13 +95,18 @@ func TestASnapshotFindsThemWhenNoContactIsLeft(t *testing.T) {
 
 func TestConvergedLeavesTheGossipAndContactsStay(t *testing.T) {
 	w := newWorld(t)
-	w.set(three[0])
-	g := w.build(three[1], func(c *Config) { c.LeaveAfter, c.ConvergedFor = converged, time.Second })
+	settle := func(c *Config) { c.LeaveAfter, c.ConvergedFor = converged, time.Second }
+	hub := w.start(three[0], settle)
+	g := w.build(three[1], settle)
 	sink := &recorder{}
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() { _ = g.Run(ctx, sink) })
 	await(t, "the contact", sink.keys, is(three[0]+" "+three[1]))
+	await(t, "that the contact knows it", w.offered(three[0]), is(three[0]+" "+three[1]))
+	if hub.s.mayLeave(ctx, time.Now().Add(-time.Hour)) {
+		t.Error("the contact that newcomers ask may leave")
+	}
 	await(t, "that it leaves", w.offered(three[0]), is(three[0]))
 	if got := sink.keys(); got != three[0]+" "+three[1] {
 		t.Errorf("leaving made it forget: %s", got)
@@ -203,7 +208,7 @@ func TestBadConfigurationNamesTheKey(t *testing.T) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}
-	if _, err := New(Default(), discovery.Self{}, nil, slog.Default()); err == nil || !strings.Contains(err.Error(), "keyring_file") {
+	if _, err := New(Default(), discovery.Self{}, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "keyring_file") {
 		t.Errorf("without a key: %v", err)
 	}
 }

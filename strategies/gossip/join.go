@@ -90,7 +90,7 @@ func (s *session) rest(ctx context.Context, wait time.Duration) (asked bool) {
 func (s *session) round(ctx context.Context, last []netip.AddrPort) error {
 	join, err := s.resolve(ctx)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that we stop is not the source's fault
 	}
 	alone := s.alone()
 	targets := s.strangers(join)
@@ -106,7 +106,7 @@ func (s *session) round(ctx context.Context, last []netip.AddrPort) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // likewise
 		}
 		err = fmt.Errorf("the last asked, %s, says: %s", to, reason(err))
 	}

@@ -3,8 +3,6 @@ package gossip
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -85,7 +83,7 @@ func (w *world) build(addr string, edit func(*Config)) *Gossip {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	g, err := New(cfg, self, ring, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := New(cfg, self, ring, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -172,7 +170,6 @@ func (w *world) set(addrs ...string) {
 type recorder struct {
 	mu    sync.Mutex // guards the rest
 	last  map[string]discovery.Candidate
-	skips []discovery.Skipped
 	fails []string
 }
 
@@ -187,7 +184,6 @@ func (r *recorder) Observe(o discovery.Observation) {
 		for _, c := range o.Candidates {
 			r.last[c.Key] = c
 		}
-		r.skips = o.Skipped
 	case discovery.Delta:
 		for _, k := range o.Withdrawn {
 			delete(r.last, k)
@@ -222,12 +218,6 @@ func (r *recorder) failed() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(r.fails, "\n")
-}
-
-func (r *recorder) skipped() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return fmt.Sprint(r.skips)
 }
 
 // await waits for what real sockets and timers bring.
