@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -87,6 +88,8 @@ var theirs = map[string][]string{
 	"google.golang.org/grpc":              {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
 	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*", "strategies/kubernetes"},
 	"k8s.io":                              {"strategies/kubernetes"},
+	"k8s.io/api":                          {}, // 5 MB of binary
+	"k8s.io/client-go/kubernetes":         {}, // the typed clientset, 15 MB
 	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "discovery/targets"},
 }
 
@@ -138,6 +141,19 @@ func refusal(s source, spec *ast.ImportSpec) string {
 		return ""
 	}
 	return fmt.Sprintf("%s may not import %s", s.pkg, what)
+}
+
+// TestTheTypedClientsetIsNotInTheBinary: it costs 15 MB, and another's import may bring it.
+func TestTheTypedClientsetIsNotInTheBinary(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./cmd/starling").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, heavy := range []string{"k8s.io/client-go/kubernetes", "k8s.io/api/core/v1"} {
+		if slices.Contains(strings.Split(string(out), "\n"), heavy) {
+			t.Errorf("%s is in the binary", heavy)
+		}
+	}
 }
 
 func TestEveryPackageSaysWhatItIs(t *testing.T) {

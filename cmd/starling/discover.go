@@ -14,6 +14,7 @@ import (
 	"github.com/starlingmesh/starling/cmd/starling/config"
 	"github.com/starlingmesh/starling/cmd/starling/term"
 	"github.com/starlingmesh/starling/discovery"
+	"github.com/starlingmesh/starling/strategies/kubernetes"
 )
 
 func newDiscover() *cobra.Command {
@@ -121,7 +122,7 @@ func printRights(w io.Writer, s discovery.Source, err error) {
 
 func printFound(w io.Writer, source string, found discovery.Found, err error) {
 	if err != nil {
-		fmt.Fprintf(w, "%s: %v (%s)\n", source, err, discovery.ClassOf(err))
+		fmt.Fprintf(w, "%s: %v (%s)\n%s", source, err, discovery.ClassOf(err), kubernetes.MissingRole(err))
 	}
 	if found.Kind == "" {
 		return

@@ -39,7 +39,7 @@ Exit codes: 0 good, 1 error, 2 usage, 3 some nodes failed, 4 all failed, 5 no ag
 	}
 	add(groupRun, newAgent(), flock.Dev(newKey), newRun(), ask.Handle())
 	root.AddCommand(flock.Demo(newKey), flock.App())
-	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version()), ask.Ping(), newDiscover())
+	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version(), checkSources), ask.Ping(), newDiscover())
 	add(groupAsk, ask.Call(), ask.Multicall(), ask.Cast(), ask.Abcast())
 	add(groupSetUp, newConfig(), newKeygen(), ask.Errors(), ask.Fault(), newVersion())
 	root.SetHelpCommandGroupID(groupSetUp)

@@ -18,7 +18,7 @@ type Forbidden struct {
 }
 
 func (f *Forbidden) Error() string {
-	return fmt.Sprintf("%v; this pod's ServiceAccount lacks a Role, `starling check` prints it", f.err)
+	return fmt.Sprintf("%v; this pod's ServiceAccount lacks a Role, `starling check -c FILE` prints it", f.err)
 }
 func (f *Forbidden) Unwrap() error { return f.err }
 

@@ -27,6 +27,20 @@ type Right struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
+// MissingRoleOf is the YAML of the Role that would grant those rights that lack.
+func (k *Kubernetes) MissingRoleOf(rights []Right) string {
+	var namespaces []string
+	for _, r := range rights {
+		if !r.Allowed && !slices.Contains(namespaces, r.Namespace) {
+			namespaces = append(namespaces, r.Namespace)
+		}
+	}
+	if len(namespaces) == 0 {
+		return ""
+	}
+	return Role(k.cfg.Resource, namespaces, namespaces[0]+"/default")
+}
+
 func (r Right) String() string { return r.Verb + " " + r.Resource + " in " + r.Namespace }
 
 // Review asks the API server which of the rights that are needed this process

@@ -154,20 +154,20 @@ func ago(t time.Time) string {
 }
 
 // checkSources is a finding for every source of addresses.
-func checkSources(ctx context.Context, admin, socket string) []finding {
+func checkSources(ctx context.Context, admin, socket string) []Finding {
 	_, e, err := askEvidence(ctx, admin, socket, "")
 	if code := status.Code(err); code == codes.Unimplemented {
 		err = fmt.Errorf("the sidecar is older than this command")
 	}
 	if err != nil { // who may not read the operators' socket may run the other checks
-		return []finding{{OK: true, What: "sources of addresses", Saw: "not looked at: " + err.Error()}}
+		return []Finding{{OK: true, What: "sources of addresses", Saw: "not looked at: " + err.Error()}}
 	}
 	if len(e.Sources) == 0 {
-		return []finding{{OK: true, What: "sources of addresses", Saw: "there is none: this node waits to be found"}}
+		return []Finding{{OK: true, What: "sources of addresses", Saw: "there is none: this node waits to be found"}}
 	}
-	list := make([]finding, 0, len(e.Sources))
+	list := make([]Finding, 0, len(e.Sources))
 	for _, s := range e.Sources {
-		f := finding{OK: true, What: "source " + s.Source, Saw: fmt.Sprintf("names %d addresses, last %s", s.Vouched, ago(s.LastSuccess))}
+		f := Finding{OK: true, What: "source " + s.Source, Saw: fmt.Sprintf("names %d addresses, last %s", s.Vouched, ago(s.LastSuccess))}
 		switch {
 		case s.State == "failing":
 			f.OK, f.Saw = false, fmt.Sprintf("fails since %s: %s", shortTime(time.Since(s.Failing)), s.LastError)
