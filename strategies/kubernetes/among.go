@@ -236,6 +236,8 @@ func (r *rounds) observe(o discovery.Observation) {
 		r.sink.Observe(discovery.Complete{Candidates: clones(o.Candidates)})
 	case discovery.Delta:
 		r.sink.Observe(discovery.Delta{Upserts: clones(o.Upserts), Withdrawn: o.Withdrawn})
+	case discovery.Partial: // delegate speaks of wholes and changes only
+		panic("kubernetes: the watchers told a part")
 	default:
 		panic(fmt.Sprintf("kubernetes: the watchers told a %T", o))
 	}

@@ -189,8 +189,7 @@ func (k *Kubernetes) explained(err error, w *watcher) error {
 
 // MissingRole returns the YAML of the Role that err is about, or "".
 func MissingRole(err error) string {
-	var f *Forbidden
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Forbidden](err); ok {
 		return f.Role
 	}
 	return ""

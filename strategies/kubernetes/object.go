@@ -186,7 +186,7 @@ func readPort(data []byte, number, protocol protowire.Number) (p port, err error
 		case 1:
 			p.name = string(v)
 		case number:
-			p.number = int32(n) //nolint:gosec // an int32 by the schema
+			p.number = int32(n)
 		case protocol:
 			p.protocol = string(v)
 		}
