@@ -15,6 +15,9 @@ func (w *world) starved() {
 // Nobody measured a round trip yet, so requests are made far too early and
 // whoever is asked often waits itself: late is not lost.
 func TestABurstAmongStarvedNodesReachesEverybody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	w := newWorld(t, 1, 64, Default())
 	w.regular(5)
 	w.run(2 * time.Second)

@@ -36,6 +36,9 @@ func TestEverybodyGetsWhatOneSays(t *testing.T) {
 // Figures: after a few broadcasts of one sender hardly a body travels twice,
 // and the tree is hardly deeper than a flood.
 func TestTheTreeIsLeanAndShallow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	for _, many := range []bool{false, true} {
 		for seed := range uint64(4) {
 			w := newWorld(t, seed, 200, Default())
@@ -83,6 +86,9 @@ func TestTheTreeIsLeanAndShallow(t *testing.T) {
 
 // The bars of another implementation's simulator: 100 peers, links of 10 to 50 ms.
 func TestSlowLinksAndBurstsStayWithinTheBars(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	for _, bar := range []struct {
 		name       string
 		senders    int // at once

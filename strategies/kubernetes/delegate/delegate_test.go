@@ -34,6 +34,9 @@ func TestUpTo64NodesAllWatchAndAboveItEight(t *testing.T) {
 }
 
 func TestKillingAWatcherLosesNoUpdate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	for seed := range uint64(3) {
 		w := settled(t, seed, 90)
 		for i := range 60 {
@@ -123,6 +126,9 @@ func TestSilentWatchersAreReplacedWaveByWave(t *testing.T) {
 }
 
 func TestWhenNobodyCanWatchNobodyElseTriesAndNobodyIsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and long under the race detector")
+	}
 	w := settled(t, 5, 200)
 	watched := w.watches
 	w.broken = "connection refused"
