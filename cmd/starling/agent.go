@@ -22,9 +22,7 @@ It needs a configuration: "starling config init" writes one.`,
 		if err != nil {
 			return err
 		}
-		if _, set := os.LookupEnv("GOMAXPROCS"); !set && cfg.Cores > 0 {
-			runtime.GOMAXPROCS(cfg.Cores)
-		}
+		useCores(cfg.Cores)
 		log := newLogger(c.ErrOrStderr(), cfg.Log)
 		a, err := newNode(c.Context(), cfg, log)
 		if err != nil {
@@ -33,6 +31,13 @@ It needs a configuration: "starling config init" writes one.`,
 		return a.run(c.Context())
 	}
 	return c
+}
+
+// useCores bounds the cores used at once, unless the environment does or n is 0.
+func useCores(n int) {
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set && n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
 }
 
 // defaultConfigFile is where packages and images put it.
