@@ -3,7 +3,8 @@ module github.com/starlingmesh/starling/e2e/kube
 go 1.26.0
 
 require (
-	github.com/starlingmesh/starling v0.0.0-00010101000000-000000000000
+	github.com/starlingmesh/starling v0.0.0
+	github.com/starlingmesh/starling/e2e v0.0.0
 	golang.org/x/sys v0.49.0
 	k8s.io/api v0.35.4
 	k8s.io/apimachinery v0.35.4
@@ -55,4 +56,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
 )
 
-replace github.com/starlingmesh/starling => ../../
+replace (
+	github.com/starlingmesh/starling => ../../
+	github.com/starlingmesh/starling/e2e => ../
+)

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/starlingmesh/starling/cmd/starling/flock/flocktest"
+	"github.com/starlingmesh/starling/e2e/kube/apart"
 	"github.com/starlingmesh/starling/e2e/kube/build"
 	"github.com/starlingmesh/starling/e2e/kube/plane"
 )
@@ -22,13 +21,10 @@ import (
 // a server away.
 var control *plane.Plane
 
-// insideKey tells a process of this package that it is the inner one.
-const insideKey = "STARLING_KUBE_INSIDE"
-
 // TestMain runs the tests in a network namespace with nothing but loopback: whatever dials the addresses of the tests' pods
 // finds nobody, or a sidecar of the test, and never somebody else's machine.
 func TestMain(m *testing.M) {
-	if os.Getenv(insideKey) == "" {
+	if !apart.Inside() {
 		code, err := outside()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -50,30 +46,7 @@ func outside() (code int, err error) {
 	if _, err := build.Program(ctx, "kubernetes", os.Stderr); err != nil {
 		return 0, err
 	}
-	dir, err := os.MkdirTemp("", "kube-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	c.Env = append(os.Environ(), insideKey+"=1", "TMPDIR="+dir)
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if uid := os.Getuid(); uid != 0 {
-		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER // who is not root may do this as root of a world of his own
-		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	runtime.LockOSThread() // the inner process dies with the thread that started it
-	var exit *exec.ExitError
-	switch err := c.Run(); {
-	case errors.As(err, &exit):
-		return max(1, exit.ExitCode()), nil
-	case err != nil:
-		return 0, fmt.Errorf("run the tests in a network namespace: %w", err)
-	default:
-		return 0, nil
-	}
+	return apart.Again(ctx, syscall.CLONE_NEWNET)
 }
 
 // inside makes the addresses of pods local, and starts the control plane.
@@ -81,7 +54,7 @@ func inside() (err error) {
 	if err := addressesAreLocal(); err != nil {
 		return fmt.Errorf("set loopback up: %w", err)
 	}
-	control, err = plane.Start(context.Background(), os.Stderr)
+	control, err = plane.Start(context.Background(), plane.Options{}, os.Stderr)
 	return err
 }
 

@@ -50,8 +50,8 @@ func (a *authority) template(subject pkix.Name) *x509.Certificate {
 	}
 }
 
-// issue writes NAME.crt and NAME.key, for a server on loopback or a client.
-func (a *authority) issue(name string, subject pkix.Name) error {
+// issue writes NAME.crt and NAME.key, for a client, or a server on loopback, at the Service "kubernetes" and at addresses.
+func (a *authority) issue(name string, subject pkix.Name, addresses ...string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -59,7 +59,10 @@ func (a *authority) issue(name string, subject pkix.Name) error {
 	t := a.template(subject)
 	t.KeyUsage = x509.KeyUsageDigitalSignature
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1)}
+	for _, a := range addresses {
+		t.IPAddresses = append(t.IPAddresses, net.ParseIP(a))
+	}
 	t.DNSNames = []string{"localhost", "kubernetes.default.svc"}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	if err != nil {

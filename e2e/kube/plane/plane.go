@@ -1,6 +1,6 @@
-// Package plane runs a real Kubernetes control plane on loopback: etcd, kube-apiserver with RBAC, service accounts' tokens and
-// TLS, and the controllers. It needs no root, leaves nothing behind, and never runs a pod: there is no kubelet, so the tests
-// say what became of pods.
+// Package plane runs a real Kubernetes control plane: etcd, kube-apiserver with RBAC, service accounts' tokens and TLS, and the
+// controllers. On loopback it needs no root, and nobody runs pods: the tests say what became of them. At an address that nodes
+// reach it has a scheduler and all controllers. It never runs a node (package nodes does), and leaves nothing behind.
 package plane
 
 import (
@@ -27,6 +27,8 @@ import (
 // Issuer is who signs the tokens of service accounts.
 const Issuer = "https://kubernetes.default.svc.cluster.local"
 
+const loopback = "127.0.0.1"
+
 // startMost bounds the start of one server. It takes 3 to 8 s on an idle machine with two cores.
 const startMost = 2 * time.Minute
 
@@ -37,14 +39,24 @@ var controllers = []string{
 	"statefulset-controller", "deployment-controller", "replicaset-controller", "garbage-collector-controller",
 }
 
+// Options say more about a control plane.
+type Options struct {
+	// Address is where the API server listens, an IP of this machine's that nodes reach. Empty: on loopback, without nodes.
+	Address string
+}
+
 // A Plane is a running control plane.
 type Plane struct {
 	Etcd, APIServer, Controllers *Process
+	Scheduler                    *Process // nil without nodes
 
 	// TokenKey signs the tokens of service accounts.
 	TokenKey *rsa.PrivateKey
 
 	dir      string
+	program  string
+	address  string // of the API server
+	nodes    bool
 	ca       *authority
 	jobs     chan<- func()
 	etcdURL  string
@@ -54,7 +66,7 @@ type Plane struct {
 }
 
 // Start builds what is missing, starts the control plane and returns when it serves; progress goes to log.
-func Start(ctx context.Context, log io.Writer) (p *Plane, err error) {
+func Start(ctx context.Context, opts Options, log io.Writer) (p *Plane, err error) {
 	program, err := build.Program(ctx, "kubernetes", log)
 	if err != nil {
 		return nil, err
@@ -63,13 +75,16 @@ func Start(ctx context.Context, log io.Writer) (p *Plane, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p = &Plane{dir: dir, jobs: spawner()}
+	p = &Plane{dir: dir, program: program, address: opts.Address, nodes: opts.Address != "", jobs: spawner()}
+	if !p.nodes {
+		p.address = loopback
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	ports, err := freePorts(4)
+	ports, err := freePorts(5)
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +93,15 @@ func Start(ctx context.Context, log io.Writer) (p *Plane, err error) {
 		return nil, fmt.Errorf("make certificates: %w", err)
 	}
 	began := time.Now()
-	p.Etcd = p.process(append([]string{program, "etcd"}, p.etcdFlags(fmt.Sprintf("http://127.0.0.1:%d", ports[1]))...))
-	p.APIServer = p.process(append([]string{program, "kube-apiserver"}, p.apiServerFlags()...))
-	p.Controllers = p.process(append([]string{program, "kube-controller-manager"}, p.controllersFlags(ports[3])...))
-	for _, server := range []*Process{p.Etcd, p.APIServer, p.Controllers} {
+	p.Etcd = p.Server("etcd", p.etcdFlags(fmt.Sprintf("http://127.0.0.1:%d", ports[1]))...)
+	p.APIServer = p.Server("kube-apiserver", p.apiServerFlags()...)
+	p.Controllers = p.Server("kube-controller-manager", p.controllersFlags(ports[3])...)
+	servers := []*Process{p.Etcd, p.APIServer, p.Controllers}
+	if p.nodes {
+		p.Scheduler = p.Server("kube-scheduler", p.schedulerFlags(ports[4])...)
+		servers = append(servers, p.Scheduler)
+	}
+	for _, server := range servers {
 		if err := p.StartAgain(ctx, server); err != nil {
 			return nil, err
 		}
@@ -97,13 +117,14 @@ func (p *Plane) StartAgain(ctx context.Context, server *Process) error {
 	}
 	ready := map[*Process]func(context.Context) error{
 		p.Etcd: p.etcdServes, p.APIServer: p.APIServes, p.Controllers: p.controllersServe,
+		p.Scheduler: func(context.Context) error { return nil }, // who needs it sees pods pending
 	}[server]
 	return server.await(ctx, startMost, ready)
 }
 
 // Close ends all servers and removes their files. A control plane that never came up has nothing to end.
 func (p *Plane) Close() error {
-	for _, server := range []*Process{p.Controllers, p.APIServer, p.Etcd} {
+	for _, server := range []*Process{p.Scheduler, p.Controllers, p.APIServer, p.Etcd} {
 		if server != nil {
 			server.Resume()
 			server.Kill() // nothing of it is needed any more
@@ -113,8 +134,13 @@ func (p *Plane) Close() error {
 	return os.RemoveAll(p.dir)
 }
 
-func (p *Plane) process(argv []string) *Process {
-	name := argv[1]
+// Server is one of Kubernetes' programs, not started yet. Its log is a file beside the control plane's.
+func (p *Plane) Server(name string, flags ...string) *Process {
+	return p.Process(name, append([]string{p.program, name}, flags...)...)
+}
+
+// Process is any program, not started yet. It ends with this process at the latest.
+func (p *Plane) Process(name string, argv ...string) *Process {
 	return &Process{name: name, argv: argv, log: filepath.Join(p.dir, name+".log"), jobs: p.jobs}
 }
 
@@ -125,19 +151,17 @@ func (p *Plane) certificates() (err error) {
 	if p.TokenKey, err = p.ca.accountKey(); err != nil {
 		return err
 	}
-	subjects := map[string]pkix.Name{
-		"apiserver":   {CommonName: "kube-apiserver"},
+	if err := p.ca.issue("apiserver", pkix.Name{CommonName: "kube-apiserver"}, p.address); err != nil {
+		return err
+	}
+	for name, subject := range map[string]pkix.Name{
 		"admin":       {CommonName: "admin", Organization: []string{"system:masters"}},
 		"controllers": {CommonName: "system:kube-controller-manager"},
-	}
-	for name, subject := range subjects {
-		if err := p.ca.issue(name, subject); err != nil {
+		"scheduler":   {CommonName: "system:kube-scheduler"},
+	} {
+		if _, err := p.Client(name, subject); err != nil {
 			return err
 		}
-	}
-	user := api.AuthInfo{ClientCertificate: p.ca.file("controllers.crt"), ClientKey: p.ca.file("controllers.key")}
-	if err := p.WriteKubeconfig(p.ca.file("controllers.kubeconfig"), p.URL(), user, ""); err != nil {
-		return err
 	}
 	p.admin = &rest.Config{
 		Host: p.URL(), QPS: -1, Timeout: time.Minute, // without a limit of its own: the tests are to wait for the server only
@@ -149,8 +173,21 @@ func (p *Plane) certificates() (err error) {
 	return err
 }
 
+// Client makes a certificate for a client, or for a server at addresses, and returns the kubeconfig that uses it.
+func (p *Plane) Client(name string, subject pkix.Name, addresses ...string) (kubeconfig string, err error) {
+	if err := p.ca.issue(name, subject, addresses...); err != nil {
+		return "", err
+	}
+	kubeconfig = p.ca.file(name + ".kubeconfig")
+	user := api.AuthInfo{ClientCertificate: p.ca.file(name + ".crt"), ClientKey: p.ca.file(name + ".key")}
+	return kubeconfig, p.WriteKubeconfig(kubeconfig, p.URL(), user, "")
+}
+
+// File is one of the control plane's files, such as ca.crt or admin.kubeconfig.
+func (p *Plane) File(name string) string { return p.ca.file(name) }
+
 // URL is where the API server is.
-func (p *Plane) URL() string { return fmt.Sprintf("https://127.0.0.1:%d", p.apiPort) }
+func (p *Plane) URL() string { return fmt.Sprintf("https://%s:%d", p.address, p.apiPort) }
 
 // Address is the same, as host:port.
 func (p *Plane) Address() string { return strings.TrimPrefix(p.URL(), "https://") }

@@ -24,29 +24,45 @@ func (p *Plane) etcdFlags(peerURL string) []string {
 }
 
 func (p *Plane) apiServerFlags() []string {
-	return []string{
-		"--etcd-servers=" + p.etcdURL, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", p.apiPort),
-		"--advertise-address=10.0.0.1", // nobody asks for it, but without a route to the world it must be said
+	flags := []string{
+		"--etcd-servers=" + p.etcdURL, "--bind-address=" + p.address, fmt.Sprintf("--secure-port=%d", p.apiPort),
 		"--tls-cert-file=" + p.ca.file("apiserver.crt"), "--tls-private-key-file=" + p.ca.file("apiserver.key"),
 		"--client-ca-file=" + p.ca.file("ca.crt"),
 		"--service-account-issuer=" + Issuer,
 		"--service-account-key-file=" + p.ca.file("sa.pub"), "--service-account-signing-key-file=" + p.ca.file("sa.key"),
 		"--authorization-mode=Node,RBAC", "--allow-privileged=true", "--profiling=false",
 		"--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112", // both families
-		"--endpoint-reconciler-type=none",                          // it would publish 127.0.0.1, which is refused
 		"--etcd-compaction-interval=0",                             // the tests compact
 	}
+	if p.nodes {
+		return append(flags,
+			"--kubelet-client-certificate="+p.ca.file("admin.crt"), "--kubelet-client-key="+p.ca.file("admin.key"),
+			"--kubelet-preferred-address-types=InternalIP")
+	}
+	return append(flags,
+		"--advertise-address=10.0.0.1",    // nobody asks for it, but without a route to the world it must be said
+		"--endpoint-reconciler-type=none") // it would publish 127.0.0.1, which is refused
 }
 
 func (p *Plane) controllersFlags(port int) []string {
-	kubeconfig := p.ca.file("controllers.kubeconfig")
+	flags := append(p.clientFlags("controllers", port),
+		"--use-service-account-credentials=true", "--root-ca-file="+p.ca.file("ca.crt"),
+		"--service-account-private-key-file="+p.ca.file("sa.key"),
+		"--kube-api-qps=1000", "--kube-api-burst=2000") // as for a large cluster
+	if p.nodes {
+		return append(flags, "--node-monitor-period=2s", "--node-monitor-grace-period=12s")
+	}
+	return append(flags, "--controllers="+strings.Join(controllers, ","))
+}
+
+func (p *Plane) schedulerFlags(port int) []string { return p.clientFlags("scheduler", port) }
+
+// clientFlags are those of a server that is a client of the API server's, alone in its kind, and serves on loopback.
+func (p *Plane) clientFlags(name string, port int) []string {
+	kubeconfig := p.ca.file(name + ".kubeconfig")
 	return []string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--leader-elect=false",
-		"--use-service-account-credentials=true", "--root-ca-file=" + p.ca.file("ca.crt"),
-		"--service-account-private-key-file=" + p.ca.file("sa.key"),
-		"--controllers=" + strings.Join(controllers, ","),
-		"--kube-api-qps=1000", "--kube-api-burst=2000", // as for a large cluster
 	}
 }
 

@@ -1,0 +1,177 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/starlingmesh/starling/e2e/kube/apart"
+	"github.com/starlingmesh/starling/e2e/kube/build"
+	"github.com/starlingmesh/starling/e2e/netns"
+)
+
+// cgroupKey tells the inner process what the cgroup is called below which all pods are.
+const cgroupKey = "STARLING_CGROUP"
+
+// Main runs tests in namespaces in which a cluster can be started: of processes, so that nothing of it outlives them, mounts
+// and network. It returns the exit code. Call it from TestMain, before anything else.
+//
+// Where the machine cannot, it says what is missing and the code is 1, unless STARLING_E2E=skip is set by hand.
+func Main(prepare func(context.Context) error, tests func() int) int {
+	if dir := os.Getenv(holdKey); dir != "" {
+		holder(dir)
+	}
+	if apart.Inside() {
+		if err := inside(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return tests()
+	}
+	if os.Getenv("STARLING_E2E") == "skip" {
+		fmt.Fprintln(os.Stderr, "SKIPPED, because STARLING_E2E=skip: nothing was tested on a cluster")
+		return 0
+	}
+	code, err := outside(prepare)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// outside builds what needs the network, has the tests run inside, and removes what namespaces do not take with them.
+func outside(prepare func(context.Context) error) (code int, err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := machineCan(); err != nil {
+		return 0, err
+	}
+	for _, name := range []string{"kubernetes", "helm"} {
+		if _, err := build.Program(ctx, name, os.Stderr); err != nil {
+			return 0, err
+		}
+	}
+	if err := prepare(ctx); err != nil {
+		return 0, err
+	}
+	group := fmt.Sprintf("starling-e2e-%d", os.Getpid())
+	if err := os.Setenv(cgroupKey, group); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, removeCgroups(group)) }()
+	return apart.Again(ctx, syscall.CLONE_NEWPID|syscall.CLONE_NEWNS|syscall.CLONE_NEWNET)
+}
+
+// inside makes mounts its own, and shows the processes of its own namespace only.
+func inside() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make the mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+		return fmt.Errorf("let packets pass between nodes: %w", err)
+	}
+	return nil
+}
+
+// programs are what a node is made with, and the Debian package of each.
+var programs = []struct{ path, pkg string }{
+	{"ip", "iproute2"}, {"nft", "nftables"}, {"nsenter", "util-linux"}, {"mount", "mount"}, {"iptables", "iptables"},
+	{"containerd", "containerd"}, {"ctr", "containerd"}, {"runc", "runc"},
+	{filepath.Join(cniPrograms, "bridge"), "containernetworking-plugins"},
+}
+
+// machineCan says everything that this machine lacks for a cluster, after installing what can be installed.
+func machineCan() error {
+	if os.Getuid() != 0 {
+		return errors.New("these tests run a Kubernetes cluster: they need root")
+	}
+	missing := map[string]bool{}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p.path); err != nil {
+			missing[p.pkg] = true
+		}
+	}
+	var packages []string
+	for p := range missing {
+		packages = append(packages, p)
+	}
+	lacks := []error{netns.Install(packages...)}
+	for _, controller := range []string{"memory", "cpu", "pids"} {
+		if !hasController(controller) {
+			lacks = append(lacks, fmt.Errorf("no writable cgroup controller %q below /sys/fs/cgroup", controller))
+		}
+	}
+	c := exec.Command("true")
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+	if err := c.Run(); err != nil {
+		lacks = append(lacks, fmt.Errorf("no namespaces of processes, mounts and network: %w", err))
+	}
+	if !hasOverlay() {
+		lacks = append(lacks, errors.New("no overlay file system in this kernel, and `modprobe overlay` brings none"))
+	}
+	if err := errors.Join(lacks...); err != nil {
+		return fmt.Errorf("this machine cannot run a Kubernetes cluster:\n%w\nSTARLING_E2E=skip goes on without these tests", err)
+	}
+	return nil
+}
+
+func hasOverlay() bool {
+	known := func() bool {
+		systems, err := os.ReadFile("/proc/filesystems")
+		return err == nil && strings.Contains(string(systems), "\toverlay\n")
+	}
+	return known() || exec.Command("modprobe", "overlay").Run() == nil && known()
+}
+
+// cgroupRoots are the places where cgroups are made: one for each controller (version 1), or one for all (version 2).
+func cgroupRoots() []string {
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return []string{"/sys/fs/cgroup"}
+	}
+	roots, err := filepath.Glob("/sys/fs/cgroup/*")
+	if err != nil {
+		panic(err) // the pattern is ours
+	}
+	return roots
+}
+
+func hasController(name string) bool {
+	if all, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return strings.Contains(" "+strings.TrimSpace(string(all))+" ", " "+name+" ")
+	}
+	return unix.Access("/sys/fs/cgroup/"+name+"/cgroup.procs", unix.W_OK) == nil
+}
+
+// removeCgroups removes a cgroup and what is below it, at every controller. They are empty by now.
+func removeCgroups(name string) error {
+	var all []error
+	for _, root := range cgroupRoots() {
+		var below []string
+		err := filepath.WalkDir(filepath.Join(root, name), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				below = append(below, path)
+			}
+			return nil
+		})
+		all = append(all, err)
+		for i := len(below) - 1; i >= 0; i-- { // deepest last
+			if err := os.Remove(below[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				all = append(all, err)
+			}
+		}
+	}
+	return errors.Join(all...)
+}
