@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate e2e servers bench
+.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image e2e servers bench
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ figures: ## the protocols' figures in virtual time, beside what was expected of 
 
 generate: ## the generated code and the example configuration, from their sources
 	go generate ./...
+
+image: ## the sidecar's image for amd64 and arm64, into bin/starling.tar; without Docker, without a registry (NAME=, ARCH=amd64)
+	go run ./image $(if $(NAME),-name $(NAME)) $(if $(ARCH),-arch $(ARCH))
 
 e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a Kubernetes control plane, 64 sidecars beside busy loops (installs what is missing)
 	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...

@@ -32,6 +32,7 @@ var outgrown = map[string]int{"overlay/sim": 2750, "overlay/wave": 2700}
 // a decision.
 var ours = map[string][]string{
 	".":                              {},
+	"image":                          {},
 	"overlay/peer":                   {},
 	"overlay/proto":                  {"overlay/peer"},
 	"overlay/hyparview":              {"overlay/peer", "overlay/proto"},

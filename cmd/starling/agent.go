@@ -1,8 +1,10 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -23,6 +25,7 @@ It needs a configuration: "starling config init" writes one.`,
 			return err
 		}
 		useCores(cfg.Cores)
+		useMemory()
 		log := newLogger(c.ErrOrStderr(), cfg.Log)
 		a, err := newNode(c.Context(), cfg, log)
 		if err != nil {
@@ -37,6 +40,14 @@ It needs a configuration: "starling config init" writes one.`,
 func useCores(n int) {
 	if _, set := os.LookupEnv("GOMAXPROCS"); !set && n > 0 {
 		runtime.GOMAXPROCS(n)
+	}
+}
+
+// useMemory keeps Go's memory a tenth below GOMEMLIMIT, if that is in the environment. A container is given its own limit
+// there, and in a container there is more than Go counts: the program itself, and commands that run in it, such as probes.
+func useMemory() {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		debug.SetMemoryLimit(limit - limit/10)
 	}
 }
 

@@ -39,9 +39,9 @@ Exit codes: 0 good, 1 error, 2 usage, 3 some nodes failed, 4 all failed, 5 no ag
 	}
 	add(groupRun, newAgent(), flock.Dev(newKey), newRun(), ask.Handle())
 	root.AddCommand(flock.Demo(newKey), flock.App())
-	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version(), checkSources), ask.Ping(), newDiscover())
+	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version(), checkSources), ask.Ping(), ask.Await(), newDiscover())
 	add(groupAsk, ask.Call(), ask.Multicall(), ask.Cast(), ask.Abcast())
-	add(groupSetUp, newConfig(), newKeygen(), ask.Errors(), ask.Fault(), newVersion())
+	add(groupSetUp, newConfig(), newKeygen(), ask.Errors(), ask.Drain(), ask.Fault(), newVersion())
 	root.SetHelpCommandGroupID(groupSetUp)
 	root.SetCompletionCommandGroupID(groupSetUp)
 	return root

@@ -1,19 +1,14 @@
 package ask
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/starlingmesh/starling/cmd/starling/term"
-	"github.com/starlingmesh/starling/rpc/client"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
@@ -27,20 +22,7 @@ configuration and the operators' socket. PEER is a name, a node ID, an address, 
 		Example: "  starling fault cut cart-1 --for 30s\n  starling fault delay '*' 200ms\n  starling fault list\n  starling fault clear",
 		Args:    cobra.NoArgs,
 	}
-	socket := c.PersistentFlags().String("socket", "", "the sidecar's socket (default: $STARLING_SOCKET, then the usual places)")
-	admin := c.PersistentFlags().String("admin-socket", "", "the operators' socket (default: $STARLING_ADMIN_SOCKET, else admin.sock beside the other)")
-	with := func(ctx context.Context, do func(starlingv1.AdminServiceClient) error) error {
-		path, err := adminSocket(ctx, *admin, *socket)
-		if err != nil {
-			return err
-		}
-		conn, err := client.Connect(path)
-		if err != nil {
-			return fmt.Errorf("connect to %s: %w", path, err)
-		}
-		defer func() { _ = conn.Close() }() // nothing is buffered
-		return noAgent(operatorsWord(path, do(starlingv1.NewAdminServiceClient(conn))))
-	}
+	with := operators(c)
 	c.AddCommand(
 		newFaultKind("cut", "PEER", "Close connections to a peer and refuse new ones", starlingv1.FaultKind_FAULT_KIND_CUT, with),
 		newFaultKind("delay", "PEER DELAY", "Let frames wait", starlingv1.FaultKind_FAULT_KIND_DELAY, with),
@@ -49,26 +31,6 @@ configuration and the operators' socket. PEER is a name, a node ID, an address, 
 	)
 	return c
 }
-
-// operatorsWord says what the operators' socket answered, without gRPC's dressing.
-func operatorsWord(path string, err error) error {
-	s, ok := status.FromError(err)
-	switch {
-	case err == nil || !ok:
-		return err
-	case s.Code() == codes.Unavailable && strings.Contains(s.Message(), "permission denied"):
-		return term.Exit{Code: term.NoAgent, Err: fmt.Errorf("ask %s: permission denied: it is for the sidecar's own user and root", path)}
-	case s.Code() == codes.Unavailable:
-		return term.Exit{Code: term.NoAgent, Err: fmt.Errorf("ask %s: nobody answers there; is `starling agent` running?", path)}
-	case s.Code() == codes.InvalidArgument:
-		return term.Exit{Code: term.Usage, Err: errors.New(s.Message())}
-	default:
-		return errors.New(s.Message())
-	}
-}
-
-// withAdmin calls back with the operators' service.
-type withAdmin = func(context.Context, func(starlingv1.AdminServiceClient) error) error
 
 func newFaultKind(name, args, short string, kind starlingv1.FaultKind, with withAdmin) *cobra.Command {
 	words := len(strings.Fields(args))
