@@ -15,9 +15,11 @@ import (
 type Idle struct {
 	Nodes    int     `json:"nodes"`
 	Seconds  float64 `json:"seconds"`
-	Joined   float64 `json:"joined_s"`     // from the first process's start until all know all
-	RSS      float64 `json:"rss_mb"`       // of a sidecar, in the middle
-	RSSMax   float64 `json:"rss_max_mb"`   //
+	Joined   float64 `json:"joined_s"`   // from the first process's start until all know all
+	RSS      float64 `json:"rss_mb"`     // of a sidecar, in the middle
+	RSSMax   float64 `json:"rss_max_mb"` //
+	Anon     float64 `json:"anon_mb"`    // of it what it allocated; the rest are pages of the program's file that it uses
+	AnonMax  float64 `json:"anon_max_mb"`
 	RSSAfter float64 `json:"rss_after_mb"` // in the middle, after all other measurements
 	CPU      float64 `json:"cpu_percent"`  // of a core, for a sidecar, in the middle
 	CPUMax   float64 `json:"cpu_max_percent"`
@@ -41,7 +43,11 @@ func (c *cluster) idle(ctx context.Context, during time.Duration) (*Idle, error)
 	if err := pause(ctx, during); err != nil {
 		return nil, err
 	}
-	resident, err := c.resident()
+	resident, err := c.resident("VmRSS")
+	if err != nil {
+		return nil, err
+	}
+	anon, err := c.resident("RssAnon")
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +57,7 @@ func (c *cluster) idle(ctx context.Context, during time.Duration) (*Idle, error)
 		return nil, err
 	}
 	i := &Idle{Nodes: len(c.sidecars), Seconds: took.Seconds(), Joined: c.Joined.Seconds(), RSS: median(resident), RSSMax: slices.Max(resident)}
+	i.Anon, i.AnonMax = median(anon), slices.Max(anon)
 	var cpu []float64
 	for n := range after {
 		cpu = append(cpu, 100*(after[n].cpu-before[n].cpu).Seconds()/took.Seconds())
@@ -70,10 +77,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (c *cluster) resident() ([]float64, error) {
+func (c *cluster) resident(which string) ([]float64, error) {
 	var list []float64
 	for _, pid := range c.agents() {
-		mb, err := residentMB(pid)
+		mb, err := residentMB(pid, which)
 		if err != nil {
 			return nil, err
 		}

@@ -168,8 +168,9 @@ func (o *options) build(ctx context.Context, n *nest, root string) (string, erro
 	}
 	say("building starling")
 	binary := n.file("starling")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/starling")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/starling")
 	build.Dir, build.Stderr = root, os.Stderr
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("build starling: %w", err)
 	}
@@ -202,7 +203,7 @@ func (r *Results) starling(ctx context.Context, o options, n *nest, binary strin
 		}
 	}
 	if r.Idle != nil && largest {
-		resident, err := c.resident()
+		resident, err := c.resident("VmRSS")
 		if err != nil {
 			return nil, err
 		}

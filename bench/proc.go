@@ -44,9 +44,9 @@ func cpuTimes(pids []int) (time.Duration, error) {
 	return sum, nil
 }
 
-// residentMB is a process's resident memory (VmRSS) in units of 1,000,000 bytes.
-func residentMB(pid int) (float64, error) {
-	kib, err := procLine(fmt.Sprintf("/proc/%d/status", pid), "VmRSS")
+// residentMB is a process's resident memory in units of 1,000,000 bytes: all of it (VmRSS), or what it allocated (RssAnon).
+func residentMB(pid int, which string) (float64, error) {
+	kib, err := procLine(fmt.Sprintf("/proc/%d/status", pid), which)
 	if err != nil {
 		return 0, err
 	}

@@ -103,6 +103,7 @@ func (p *page) idle(i *Idle) {
 	p.add("Idle", fmt.Sprintf("%d members for %.0f s, nobody calls. They all knew all %.1f s after the first was started.", i.Nodes, i.Seconds, i.Joined),
 		[]string{"of a sidecar", "median", "max"},
 		[]string{"RSS, MB", fmt.Sprintf("%.1f", i.RSS), fmt.Sprintf("%.1f", i.RSSMax)},
+		[]string{"of it allocated, MB", fmt.Sprintf("%.1f", i.Anon), fmt.Sprintf("%.1f", i.AnonMax)},
 		[]string{"RSS after all measurements, MB", fmt.Sprintf("%.1f", i.RSSAfter), "-"},
 		[]string{"CPU, % of a core", fmt.Sprintf("%.2f", i.CPU), fmt.Sprintf("%.2f", i.CPUMax)},
 		[]string{"bytes/s in, out (mean)", fmt.Sprintf("%.0f, %.0f", i.BytesIn, i.BytesOut), "-"})

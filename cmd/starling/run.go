@@ -105,6 +105,12 @@ func (n *node) run(ctx context.Context) error {
 	parts.Go(func() error { return n.apps.Run(work) })
 	parts.Go(func() error { return n.operators.Run(work) })
 	parts.Go(func() error { return n.probes.run(work) })
+	small := time.AfterFunc(startUp, func() {
+		if err := dropStartUp(); err != nil {
+			n.log.Debug("memory of the start was kept", "err", err)
+		}
+	})
+	defer small.Stop()
 	n.log.Info("ready for applications", "socket", n.apps.Addr())
 	select {
 	case <-ctx.Done():

@@ -150,7 +150,7 @@ func TestNonsenseIsRefusedAndCounted(t *testing.T) {
 		s.Cluster, s.Rest = cluster, flocktest.HTTP
 	}})
 	target := w.Bird(2)
-	calm := w.RSS(target)
+	calm := w.Memory(target)
 	truncated := wire.Append(nil, proto.Ping{Seq: 1 << 60, Sent: time.Hour, Digest: 1 << 60})
 	for _, c := range []struct {
 		what, metric string
@@ -214,8 +214,8 @@ func TestNonsenseIsRefusedAndCounted(t *testing.T) {
 		}
 	}
 	w.Await("its memory is back", 10*time.Second, func() error {
-		if rss := w.RSS(target); rss > calm+20<<20 {
-			return fmt.Errorf("it holds %d MiB, %d before", rss>>20, calm>>20)
+		if now := w.Memory(target); now > calm+20<<20 {
+			return fmt.Errorf("it holds %d MiB, %d before", now>>20, calm>>20)
 		}
 		return nil
 	})

@@ -18,8 +18,8 @@ import (
 
 const (
 	flood    = 10_000
-	rssRise  = 20 << 20
-	rssBack  = 4 << 20 // within so much of what it was counts as back
+	memRise  = 20 << 20
+	memBack  = 4 << 20 // within so much of what it was counts as back
 	backFor  = 10 * time.Second
 	silentIn = 5 * time.Second // limits.handshake
 )
@@ -33,7 +33,7 @@ func TestTenThousandSilentConnectionsDisturbNobody(t *testing.T) {
 		w.Multicall(target)
 		w.Multicall(other)
 		w.Metrics(target)
-		before = max(before, w.RSS(target))
+		before = max(before, w.Memory(target))
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -45,7 +45,7 @@ func TestTenThousandSilentConnectionsDisturbNobody(t *testing.T) {
 		ticks := time.NewTicker(5 * time.Millisecond)
 		defer ticks.Stop()
 		for ctx.Err() == nil {
-			peak.Store(max(peak.Load(), int64(w.RSS(target))))
+			peak.Store(max(peak.Load(), int64(w.Memory(target))))
 			<-ticks.C
 		}
 	})
@@ -72,16 +72,16 @@ func TestTenThousandSilentConnectionsDisturbNobody(t *testing.T) {
 	for _, c := range open {
 		_ = c.Close() // they were refused
 	}
-	t.Logf("RSS %.1f MiB before, %.1f MiB at most until all were refused", mib(int64(before)), mib(peak.Load()))
+	t.Logf("%.1f MiB before, %.1f MiB at most until all were refused", mib(int64(before)), mib(peak.Load()))
 	w.Await("memory is back", backFor, func() error {
-		if now := w.RSS(target); now > before+rssBack {
+		if now := w.Memory(target); now > before+memBack {
 			return fmt.Errorf("%d MiB, before %d MiB", now>>20, before>>20)
 		}
 		return nil
 	})
 	stop()
 	wg.Wait()
-	if rise := peak.Load() - int64(before); rise > rssRise {
+	if rise := peak.Load() - int64(before); rise > memRise {
 		t.Errorf("memory rose by %.1f MiB", mib(rise))
 	}
 	for _, b := range w.Birds() {

@@ -191,8 +191,9 @@ func (w *World) Refused(b *flock.Bird, reason string) int {
 	return int(w.Metrics(b)[fmt.Sprintf("starling_overlay_refused_total{reason=%q}", reason)])
 }
 
-// RSS is the memory of a bird's sidecar, in bytes; 0 where there is no /proc, and with -race, which needs many times as much.
-func (w *World) RSS(b *flock.Bird) int {
+// Memory is what a bird's sidecar has allocated and holds (RssAnon of proc_pid_status(5)), in bytes; 0 where there is no
+// /proc, and with -race, which needs many times as much. The pages of its program come and go at the system's will.
+func (w *World) Memory(b *flock.Bird) int {
 	w.t.Helper()
 	if race {
 		return 0
@@ -202,7 +203,7 @@ func (w *World) RSS(b *flock.Bird) int {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "RssAnon:" {
 			kib, err := strconv.Atoi(f[1])
 			if err != nil {
 				w.t.Fatal(err)
@@ -210,6 +211,6 @@ func (w *World) RSS(b *flock.Bird) int {
 			return kib << 10
 		}
 	}
-	w.t.Fatalf("%s: no VmRSS", b.Name)
+	w.t.Fatalf("%s: no RssAnon", b.Name)
 	return 0
 }
