@@ -162,7 +162,7 @@ func (c *Core) wake(now time.Time) {
 		c.dir.Wake(now, out)
 		c.wave.Wake(now, out)
 		c.wants(now, c.heal.Wake(now, c.dir.Roster(), out))
-		c.pool.wake(now, out)
+		c.pool.wake(now, c.dir.Measure, out)
 		if proto.Due(now, c.learnAt) {
 			c.learn(now)
 		}

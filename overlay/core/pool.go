@@ -180,21 +180,27 @@ func (p *pool) arm(now time.Time) {
 
 func (p *pool) deadline() time.Time { return p.sweepAt }
 
-// wake closes what has been idle for too long.
-func (p *pool) wake(now time.Time, out *proto.Out) {
+// wake closes what has been idle for too long, and has the rest measured again:
+// nobody pings over these links, and clocks drift.
+func (p *pool) wake(now time.Time, measure func(time.Time, proto.LinkID, *proto.Out), out *proto.Out) {
 	if p.sweepAt.IsZero() || now.Before(p.sweepAt) {
 		return
 	}
 	p.sweepAt = time.Time{}
+	sweep := func(id proto.LinkID, used time.Time) {
+		if now.Sub(used) >= p.cfg.PoolIdle {
+			out.Add(proto.Hangup{Link: id, Why: "idle", Flush: true})
+		} else {
+			measure(now, id, out)
+		}
+	}
 	for _, e := range p.entries.All() {
-		if e.link != 0 && now.Sub(e.used) >= p.cfg.PoolIdle {
-			out.Add(proto.Hangup{Link: e.link, Why: "idle", Flush: true})
+		if e.link != 0 {
+			sweep(e.link, e.used)
 		}
 	}
 	for _, s := range p.spare {
-		if now.Sub(s.used) >= p.cfg.PoolIdle {
-			out.Add(proto.Hangup{Link: s.link, Why: "idle", Flush: true})
-		}
+		sweep(s.link, s.used)
 	}
 	if p.entries.Len()+len(p.spare) > 0 {
 		p.arm(now)

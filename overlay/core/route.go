@@ -105,7 +105,7 @@ func (c *Core) deal(now time.Time, out proto.Output) {
 	case proto.DeliverBody:
 		c.deliver(now, o)
 	case proto.LinkTiming:
-		c.wave.Timing(o.Link, o.RTT, o.Offset)
+		c.wave.Timing(now, o.Link, o.RTT, o.Offset)
 		c.tree.Timing(o.Link, o.RTT)
 	case proto.SendTo:
 		c.sendTo(now, o)

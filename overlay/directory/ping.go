@@ -184,18 +184,21 @@ func (d *Directory) pong(now time.Time, id proto.LinkID, from peer.ID, m proto.P
 	}
 	busy := m.Sent - m.Received
 	rtt := max(0, now.Sub(sent)-busy)
-	if sent.After(d.gapAt) && rtt < d.silentFor() { // else a stall was measured, not the link
+	stalled := !sent.After(d.gapAt) || rtt >= d.silentFor() // that was measured, and not the link
+	if !stalled {
 		out.Add(proto.LinkTiming{Link: id, RTT: rtt, Offset: m.Echo + (now.Sub(sent)-busy)/2 - m.Received})
 	}
 	if l := d.link(id); l != nil {
 		l.unanswered = time.Time{}
 		d.answered(now, l, sent, out)
+	} else if stalled || rtt > d.cfg.PingEvery {
+		d.Measure(now, id, out)
 	}
 	d.compare(now, id, m.Digest, out)
 }
 
-// Measure pings over a link that is no neighbour's, once: its LinkTiming tells
-// how the clocks differ.
+// Measure pings over a link that is no neighbour's until one round trip was no
+// stall: its LinkTiming tells how the clocks differ.
 func (d *Directory) Measure(now time.Time, id proto.LinkID, out *proto.Out) {
 	if d.enter(now, out) {
 		out.Add(proto.Send{Link: id, Msg: d.newPing(now)})

@@ -74,7 +74,7 @@ func (w *asked) join(i, j int, kind proto.LinkKind) *conn {
 	for e := range 2 {
 		a := w.nodes[c.Ends[e]]
 		a.LinkUp(w.now, c.ID)
-		a.Timing(c.ID, time.Millisecond, 0)
+		a.Timing(w.now, c.ID, time.Millisecond, 0)
 		if kind == proto.LinkOverlay {
 			w.step(c.Ends[e], func(v *wave.Wave, out *proto.Out) { v.NeighborUp(w.now, c.ID, infoOf(c.Ends[1-e]), out) })
 		}

@@ -159,6 +159,29 @@ func TestWhoIsDownIsNotBroughtBackByHearsayWhetherItWasKnownOrNot(t *testing.T) 
 	}
 }
 
+// A process that died before anybody knew it as a member is certified down by nobody, and took minutes to be found among
+// thirty entries that were older.
+func TestWhomTheDirectoryDoesNotKnowAliveIsProbedFirst(t *testing.T) {
+	s, links := filled(t)
+	var members []proto.PeerInfo
+	for n := byte(10); n < 35; n++ {
+		members = append(members, person(n))
+	}
+	s.knows(members...)
+	ghost := person(50)
+	id := s.comes(ghost)
+	s.says(id, ghost, proto.Neighbor{Self: ghost})
+	s.ends(id, proto.DownClosed)
+	if !s.passive.Has(ghost.ID) {
+		t.Fatal("who was refused is not remembered")
+	}
+	s.now = s.now.Add(s.cfg.ShuffleEvery)
+	dials := outputs[proto.Dial](s.do(func(out *proto.Out) { s.shuffle(s.now, out) }))
+	if len(dials) != 1 || dials[0].Kind != proto.LinkProbe || dials[0].Expect != ghost.ID {
+		t.Errorf("it dials %+v over %d links", dials, len(links))
+	}
+}
+
 func TestOfOneNameTheHighestIncarnationIsKept(t *testing.T) {
 	s := newSolo(t)
 	s.joins(person(1))

@@ -111,21 +111,33 @@ func (v *Views) shuffleOver(now time.Time, l *link, out *proto.Out) {
 	out.Add(proto.Send{Link: l.id, Msg: proto.Shuffle{Origin: v.self, TTL: v.cfg.ARWL, Peers: peers}})
 }
 
-// probe dials the passive entry that was not heard of for longest.
+// probe dials the passive entry that was not heard of for longest. Whom the
+// directory does not know alive comes first: a process that died before it became
+// a member, or was refused as a second one of its name, is certified down by
+// nobody, and forgotten only when somebody looks.
 func (v *Views) probe(now time.Time, out *proto.Out) {
 	if v.pendingFor(forProbe) > 0 {
 		return
 	}
-	var oldest proto.PeerInfo
-	var heard time.Time
-	for _, i := range v.sample(v.passive.Len(), v.passive.Len()) {
-		_, k := v.passive.At(i)
-		if oldest.ID.IsZero() || k.heard.Before(heard) {
-			oldest, heard = k.info, k.heard
+	var living peer.Set
+	for i := range v.learned {
+		if id := v.learned[i].ID; v.passive.Has(id) {
+			living.Add(id)
 		}
 	}
-	if !oldest.ID.IsZero() && now.Sub(heard) >= v.cfg.ShuffleEvery {
-		v.dial(now, attempt{purpose: forProbe, peer: oldest}, oldest.Addrs, proto.LinkProbe, out)
+	var first known
+	for _, i := range v.sample(v.passive.Len(), v.passive.Len()) {
+		id, k := v.passive.At(i)
+		if now.Sub(k.heard) < v.cfg.ShuffleEvery {
+			continue
+		}
+		member, other := living.Has(id), living.Has(first.info.ID)
+		if first.info.ID.IsZero() || (!member && other) || (member == other && k.heard.Before(first.heard)) {
+			first = k
+		}
+	}
+	if p := first.info; !p.ID.IsZero() {
+		v.dial(now, attempt{purpose: forProbe, peer: p}, p.Addrs, proto.LinkProbe, out)
 	}
 }
 

@@ -27,7 +27,15 @@ func (w *World) Up() []*Node {
 
 // SettledAmong demands it of some nodes, with all others dead to them.
 func (w *World) SettledAmong(some []*Node) string {
-	for _, missing := range []func([]*Node) string{w.oneOfAName, w.oneComponent, w.linksEnough, w.deadForgotten, w.equalDirectories} {
+	if words := w.linksEnough(some); words != "" {
+		return words
+	}
+	return w.settledBut(some)
+}
+
+// settledBut is SettledAmong without the number of links.
+func (w *World) settledBut(some []*Node) string {
+	for _, missing := range []func([]*Node) string{w.oneOfAName, w.oneComponent, w.deadForgotten, w.equalDirectories} {
 		if words := missing(some); words != "" {
 			return words
 		}

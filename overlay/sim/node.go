@@ -19,6 +19,7 @@ type host struct {
 	name  string // of the node that runs here
 	addr  string
 	skew  time.Duration
+	drift int64 // millionths by which its clock runs fast
 	node  *Node // that listens; nil: nobody
 	dark  bool  // powered off: not even a refusal comes back
 	zone  string
@@ -82,6 +83,7 @@ func (w *World) addHost() *host {
 	h := &host{index: i, name: fmt.Sprintf("n%d", i), addr: fmt.Sprintf("10.0.%d.%d:7946", i/250, 1+i%250), zone: string(rune('a' + i%3))}
 	if w.cfg.Skew > 0 {
 		h.skew = w.between(-w.cfg.Skew, w.cfg.Skew)
+		h.drift = w.rng.Int64N(2*driftMost+1) - driftMost
 	}
 	w.hosts = append(w.hosts, h)
 	return h
@@ -150,7 +152,23 @@ func (n *Node) describe(in proto.Input) string {
 }
 
 // clock is what the node's own clock shows.
-func (n *Node) clock() time.Time { return epoch.Add(n.world.now + n.host.skew) }
+func (n *Node) clock() time.Time { return epoch.Add(n.host.shows(n.world.now)) }
+
+// driftMost is by how many millionths a clock may run fast or slow: as much as NTP slews.
+const driftMost = 500
+
+// shows is what the host's clock shows at a time of the world, since epoch.
+func (h *host) shows(now time.Duration) time.Duration {
+	return now + now/1e6*time.Duration(h.drift) + h.skew
+}
+
+// when is the first moment of the world at which the host's clock shows a time.
+func (h *host) when(shown time.Duration) time.Duration {
+	at := time.Duration(float64(shown-h.skew) / (1 + float64(h.drift)/1e6))
+	for at -= time.Microsecond; h.shows(at) < shown; at += max(1, (shown-h.shows(at))/2) {
+	}
+	return at
+}
 
 // Living tells whether the process runs, paused or not.
 func (n *Node) Living() bool { return n.state != dead }
@@ -238,7 +256,7 @@ func (n *Node) arm() {
 	if at.IsZero() {
 		return
 	}
-	due := max(at.Sub(epoch)-n.host.skew, n.world.now)
+	due := max(n.host.when(at.Sub(epoch)), n.world.now)
 	n.world.schedule(event{at: due, kind: eventWake, node: n, n: n.wakes})
 }
 
@@ -298,8 +316,14 @@ func (n *Node) perform(out proto.Output) {
 		w.apps.dispatch(n, o)
 	case proto.CancelDispatch:
 		w.apps.cancel(n, o)
+	case proto.NeighborUp:
+		w.say("  %s: link %d to %s is up", n, o.Link, o.Peer.Name)
+	case proto.NeighborDraining:
+		w.say("  %s: link %d to %s drains", n, o.Link, w.nameOf(o.Peer))
+	case proto.NeighborDown:
+		w.say("  %s: link %d to %s is down: %s", n, o.Link, w.nameOf(o.Peer), o.Why)
 	case proto.CallStarted, proto.CallVerdict, proto.CallDone, proto.CallRefused, proto.Published, proto.Deliver, proto.Gap,
-		proto.MembersChanged, proto.NeighborUp, proto.NeighborDraining, proto.NeighborDown:
+		proto.MembersChanged:
 		// told to applications and events: the checkers have them
 	case proto.SendTo, proto.PublishRecords, proto.LinkTiming, proto.DeliverBody:
 		w.fail("%v: an internal output came out: %T", n, o)
@@ -331,4 +355,12 @@ func (n *Node) end(orderly bool) {
 		}
 	}
 	n.links = nil
+}
+
+// nameOf is how the story calls a process.
+func (w *World) nameOf(id peer.ID) string {
+	if n, ok := w.checks.byID.Get(id); ok {
+		return n.String()
+	}
+	return id.Short()
 }

@@ -20,7 +20,7 @@ type Config struct {
 	Core core.Config
 	// Latency and Jitter of a frame's way, drawn evenly from [Latency, Latency+Jitter).
 	Latency, Jitter time.Duration
-	// Skew is how far hosts' clocks may be apart, to both sides.
+	// Skew is how far hosts' clocks may be off, to both sides; if they are, they drift, too.
 	Skew time.Duration
 	// Log takes one line for each thing worth telling; nil: nobody listens.
 	Log func(line string)

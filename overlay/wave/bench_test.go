@@ -51,7 +51,7 @@ func newMesh(n int, now time.Time) *mesh {
 				id := m.linkOf(i, j)
 				w.LinkUp(now, id)
 				w.NeighborUp(now, id, m.infos[j], nil)
-				w.Timing(id, time.Millisecond, 0)
+				w.Timing(now, id, time.Millisecond, 0)
 			}
 		}
 		m.waves = append(m.waves, w)

@@ -97,6 +97,7 @@ func TestAHopLeavesTimeForTheWayBackAndSubtractsTheFramesAge(t *testing.T) {
 	s.now = s.now.Add(20 * time.Millisecond) // it was under way for so long
 	s.from(1, m)
 	age := 20*time.Millisecond + 500*time.Microsecond // and half a round trip of doubt
+	age += 20 * time.Microsecond                      // and what the clocks may have drifted apart since
 	calls, runs := look[proto.Call](s), look[proto.Dispatch](s)
 	if want := m.Remaining - age; runs[0].Budget != want {
 		t.Errorf("the handler has %v, want %v", runs[0].Budget, want)

@@ -58,7 +58,7 @@ func (s *solo) linked(nodes ...int) {
 		id := proto.LinkID(i)
 		s.w.LinkUp(s.now, id)
 		s.do(func(out *proto.Out) { s.w.NeighborUp(s.now, id, s.info(i), out) })
-		s.w.Timing(id, time.Millisecond, 0)
+		s.w.Timing(s.now, id, time.Millisecond, 0)
 	}
 }
 
@@ -66,7 +66,7 @@ func (s *solo) linked(nodes ...int) {
 func (s *solo) pooled(i int) proto.LinkID {
 	id := proto.LinkID(1000 + i)
 	s.w.LinkUp(s.now, id)
-	s.w.Timing(id, time.Millisecond, 0)
+	s.w.Timing(s.now, id, time.Millisecond, 0)
 	return id
 }
 

@@ -161,7 +161,7 @@ func (w *world) link(i, j int) proto.LinkID {
 	for _, p := range [][2]*node{{w.nodes[i], w.nodes[j]}, {w.nodes[j], w.nodes[i]}} {
 		a, b := p[0], p[1]
 		a.step(func(out *proto.Out) { a.wave.NeighborUp(w.now, id, b.entry.Info(), out) })
-		a.step(func(*proto.Out) { a.wave.Timing(id, time.Millisecond, 0) })
+		a.step(func(*proto.Out) { a.wave.Timing(w.now, id, time.Millisecond, 0) })
 	}
 	return id
 }
