@@ -7,10 +7,10 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image e2e servers bench
+.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e servers bench
 
 help: ## these lines
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## five real sidecars; one is killed, one paused; a multicall tells what became of each (under 40 s)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && trap 'exit 130' INT TERM HUP && \
@@ -60,8 +60,12 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 figures: ## the protocols' figures in virtual time, beside what was expected of them (20 s)
 	.ci/figures
 
-generate: ## the generated code and the example configuration, from their sources
+generate: ## the generated code, the example configuration, the chart's README and schema, from their sources
 	go generate ./...
+	cd charts/test && go generate .
+
+chart-test: ## the chart, rendered by Helm's library and judged by Kubernetes' own types and checks; without a cluster (under 50 s, warm)
+	cd charts/test && go vet . && go test .
 
 image: ## the sidecar's image for amd64 and arm64, into bin/starling.tar; without Docker, without a registry (NAME=, ARCH=amd64)
 	go run ./image $(if $(NAME),-name $(NAME)) $(if $(ARCH),-arch $(ARCH))

@@ -120,7 +120,7 @@ starling.volumes are items of a pod's volumes.
   projected:
     defaultMode: 0444
     sources:
-      - configMap: {name: {{ include "starling.fullname" . }}}
+      - configMap: {name: {{ include "starling.fullname" . }}, items: [{key: config.yaml, path: config.yaml}]}
       {{- if not (include "starling.certificates" .) }}
       - secret:
           name: {{ include "starling.keySecret" . }}
@@ -153,9 +153,21 @@ starling.volumes are items of a pod's volumes.
 {{- end -}}
 
 {{/*
-starling.appEnv are items of the env of the application's container, starling.appVolumeMounts of its volumeMounts; starling.app
-is both, with their keys, for a container that has neither yet.
+starling.app is what the application's container gets: where the socket is, and a moment in which it is asked no more and
+not ended yet. Each part is a template of its own for a container that has such a part already: starling.appEnv and
+starling.appVolumeMounts are items of env and volumeMounts, starling.appLifecycle is lifecycle's.
 */}}
+{{- define "starling.app" -}}
+env:
+  {{- include "starling.appEnv" . | nindent 2 }}
+volumeMounts:
+  {{- include "starling.appVolumeMounts" . | nindent 2 }}
+{{- with include "starling.appLifecycle" . }}
+lifecycle:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- define "starling.appEnv" -}}
 - name: STARLING_SOCKET
   value: /run/starling/api.sock
@@ -165,9 +177,10 @@ is both, with their keys, for a container that has neither yet.
 - {name: starling-socket, mountPath: /run/starling, readOnly: true}
 {{- end -}}
 
-{{- define "starling.app" -}}
-env:
-  {{- include "starling.appEnv" . | nindent 2 }}
-volumeMounts:
-  {{- include "starling.appVolumeMounts" . | nindent 2 }}
+{{- /* Pods have sleep since Kubernetes 1.30. */}}
+{{- define "starling.appLifecycle" -}}
+{{- if and .Values.sidecar.settleSeconds (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+preStop:
+  sleep: {seconds: {{ int .Values.sidecar.settleSeconds }}}
+{{- end -}}
 {{- end -}}
