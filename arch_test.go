@@ -65,6 +65,7 @@ var ours = map[string][]string{
 	"cmd/starling":                   {"*"},
 	"cmd/starling/config":            {"strategies/*", "overlay/keys"},
 	"cmd/starling/term":              {},
+	"cmd/starling/inject":            {"cmd/starling/term"},
 	"cmd/starling/ask":               {"cmd/starling/term", "rpc", "rpc/client", "rpc/starling/v1"},
 	"cmd/starling/flock/flocktest":   {"cmd/starling/flock", "overlay/keys", "rpc/client"},
 	"cmd/starling/flock/crowd":       {},
@@ -91,7 +92,7 @@ var theirs = map[string][]string{
 	"k8s.io":                              {"strategies/kubernetes"},
 	"k8s.io/api":                          {}, // 5 MB of binary
 	"k8s.io/client-go/kubernetes":         {}, // the typed clientset, 15 MB
-	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "discovery/targets"},
+	"gopkg.in/yaml.v3":                    {"cmd/starling/config", "cmd/starling/inject", "discovery/targets"},
 }
 
 // A source is one parsed .go file. Parsing means opening: `go test` caches a pass by the files the test opened, so a

@@ -5,6 +5,7 @@ import (
 
 	"github.com/starlingmesh/starling/cmd/starling/ask"
 	"github.com/starlingmesh/starling/cmd/starling/flock"
+	"github.com/starlingmesh/starling/cmd/starling/inject"
 )
 
 // newRoot is the tree of commands. ran is set as soon as a command line was understood.
@@ -41,7 +42,7 @@ Exit codes: 0 good, 1 error, 2 usage, 3 some nodes failed, 4 all failed, 5 no ag
 	root.AddCommand(flock.Demo(newKey), flock.App())
 	add(groupLook, ask.Members(), ask.Status(), ask.Events(), ask.Check(version(), checkSources), ask.Ping(), ask.Await(), newDiscover())
 	add(groupAsk, ask.Call(), ask.Multicall(), ask.Cast(), ask.Abcast())
-	add(groupSetUp, newConfig(), newKeygen(), ask.Errors(), ask.Drain(), ask.Fault(), newVersion())
+	add(groupSetUp, newConfig(), newKeygen(), inject.Command(), ask.Errors(), ask.Drain(), ask.Fault(), newVersion())
 	root.SetHelpCommandGroupID(groupSetUp)
 	root.SetCompletionCommandGroupID(groupSetUp)
 	return root
