@@ -42,8 +42,9 @@ $(LINT):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv bin/golangci-lint $@
 
-sim: ## the simulator's swarm: 200 seeds, each played twice
-	go test ./overlay/sim -run TestSwarm -v
+# SEEDS worlds from FROM on; or the one of SEED, with its story, of NODES nodes.
+sim: ## the simulator's swarm, 200 worlds, each played twice (SEEDS=2000 FROM=1: others; SEED=7 NODES=5: the life of one)
+	@$(if $(SEED),go test ./overlay/sim -count=1 -run TestSwarm -v -seed $(SEED) -nodes $(or $(NODES),0) $(SIMFLAGS),SEEDS=$(or $(SEEDS),200) go test ./overlay/sim -count=1 -timeout 4h -run TestSwarm -v -from $(or $(FROM),1) $(SIMFLAGS))
 
 schedules: ## 100,000 random schedules of source faults, none of which may lose a living peer (2 minutes)
 	go test ./discovery -run NoSchedule -v -timeout 20m -schedules 100000 | tail -4

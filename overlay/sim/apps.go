@@ -18,8 +18,7 @@ type apps struct {
 	runs  map[runKey]*run
 	casts []*cast
 
-	// shares of handlers, of one: the rest answers at once
-	slow, hang, queued, failing, refusing, large float64
+	temper Temper
 }
 
 // Call is one call, as the application that made it sees it.
@@ -131,7 +130,7 @@ func (a *apps) dispatch(n *Node, d proto.Dispatch) {
 	a.runs[runKey{d.ID, n.Index}] = r
 	answer := proto.Result{Outcome: proto.Replied, Executed: proto.ExecutedYes, Stage: proto.StageFinished, ContentType: "x"}
 	size := 16
-	if w.chance(a.large) {
+	if w.chance(a.temper.Large) {
 		size = 9<<10 + w.rng.IntN(40<<10)
 	}
 	var ref uint64
@@ -140,15 +139,16 @@ func (a *apps) dispatch(n *Node, d proto.Dispatch) {
 	}
 	answer.Payload = payload(ref, uint64(n.Index), size)
 	took := w.between(10*time.Microsecond, 500*time.Microsecond)
+	t := a.temper
 	switch p := w.rng.Float64(); {
-	case p < a.slow:
+	case p < t.Slow:
 		w.Report.Faults["slow handler"]++
 		took = w.between(time.Millisecond, 2*d.Budget)
-	case p < a.slow+a.hang:
+	case p < t.Slow+t.Hang:
 		w.Report.Faults["hanging handler"]++
 		w.after(0, func() { r.begin(w) })
 		return
-	case p < a.slow+a.hang+a.queued:
+	case p < t.Slow+t.Hang+t.Queued:
 		w.Report.Faults["queued call"]++
 		w.after(w.between(0, 2*d.Budget), func() {
 			if !r.cancelled && r.node.Living() {
@@ -157,10 +157,10 @@ func (a *apps) dispatch(n *Node, d proto.Dispatch) {
 			}
 		})
 		return
-	case p < a.slow+a.hang+a.queued+a.failing:
+	case p < t.Slow+t.Hang+t.Queued+t.Failing:
 		w.Report.Faults["failing handler"]++
 		answer.Outcome, answer.Code, answer.Reason = proto.AppError, "failed", "as drawn"
-	case p < a.slow+a.hang+a.queued+a.failing+a.refusing:
+	case p < t.Slow+t.Hang+t.Queued+t.Failing+t.Refusing:
 		w.Report.Faults["refusing application"]++
 		took = 0
 		answer = proto.Result{Outcome: proto.NoHandler, Executed: proto.ExecutedNo, Stage: proto.StageFinished, Reason: "as drawn"}

@@ -13,7 +13,7 @@ import (
 func calm(t *testing.T, seed uint64, n, contacts int) *World {
 	t.Helper()
 	cfg := Calm(seed)
-	if *seedFlag != 0 {
+	if *SeedFlag != 0 {
 		cfg.Log = func(line string) { t.Log(line) }
 	}
 	w := New(cfg)
@@ -53,8 +53,8 @@ func ok(t *testing.T, w *World) {
 // seeds runs a test for some seeds, or for the one that was asked for.
 func seeds(t *testing.T, n uint64, test func(t *testing.T, seed uint64)) {
 	t.Helper()
-	if *seedFlag != 0 {
-		test(t, *seedFlag)
+	if *SeedFlag != 0 {
+		test(t, *SeedFlag)
 		return
 	}
 	for seed := uint64(1); seed <= n; seed++ {

@@ -18,7 +18,7 @@ type faultyNet struct {
 	slowBy    time.Duration
 }
 
-func (w *World) cutHosts(from, to *host) bool {
+func (w *World) cutHosts(from, to *Host) bool {
 	return len(w.net.cuts) > 0 && w.net.cuts[[2]int{from.index, to.index}] > 0
 }
 
@@ -30,14 +30,14 @@ func (w *World) latency(from, to *Node) time.Duration {
 }
 
 // hostOrNil lets the way to nobody be as long as the way to oneself.
-func hostOrNil(n *Node, instead *host) *host {
+func hostOrNil(n *Node, instead *Host) *Host {
 	if n == nil {
 		return instead
 	}
 	return n.host
 }
 
-func (w *World) latencyHosts(from, to *host) time.Duration {
+func (w *World) latencyHosts(from, to *Host) time.Duration {
 	return w.cfg.Latency + w.between(0, w.cfg.Jitter) + from.lag + to.lag
 }
 
@@ -56,7 +56,7 @@ func (w *World) busy(n *Node) time.Duration {
 }
 
 // dialFault draws what goes wrong with a dial for no visible reason.
-func (w *World) dialFault(from *Node, to *host) proto.DialWhy {
+func (w *World) dialFault(from *Node, to *Host) proto.DialWhy {
 	f := &w.net
 	if f.dialRefused+f.dialTLS+f.dialLocal == 0 || to == nil {
 		return 0
@@ -130,6 +130,21 @@ func (w *World) Partition(some []*Node) { w.acrossHosts(some, w.Cut) }
 
 // Heal takes a Partition back.
 func (w *World) Heal(some []*Node) { w.acrossHosts(some, w.Mend) }
+
+// OneWay cuts one direction between a node and all others: a deaf one hears nobody, a mute one is heard by nobody. The
+// function it returns takes that back.
+func (w *World) OneWay(n *Node, deaf bool) (mend func()) {
+	both := func(do func(from, to *Node)) func(a, b *Node) {
+		return func(a, b *Node) {
+			if deaf {
+				a, b = b, a
+			}
+			do(a, b)
+		}
+	}
+	w.acrossHosts([]*Node{n}, both(w.CutOneWay))
+	return func() { w.acrossHosts([]*Node{n}, both(w.MendOneWay)) }
+}
 
 // acrossHosts calls do for one process of each pair of hosts on both sides.
 func (w *World) acrossHosts(some []*Node, do func(a, b *Node)) {

@@ -86,7 +86,7 @@ var siege = map[string]func(w *World, e *Hostile, v *Node){
 		e.joined(v, all...)
 	},
 	"call_table_full": func(_ *World, e *Hostile, v *Node) {
-		v.world.apps.hang = 1
+		v.world.apps.temper.Hang = 1
 		var all []proto.Message
 		for i := range uint64(12) {
 			m := e.call(i+1, 5*time.Second)
@@ -136,7 +136,7 @@ var siege = map[string]func(w *World, e *Hostile, v *Node){
 		e.Says(v, proto.LinkOverlay, proto.Join{Self: other})
 	},
 	"too_many_orphans": func(w *World, _ *Hostile, v *Node) {
-		w.apps.hang = 1
+		w.apps.temper.Hang = 1
 		v.Ask(proto.Selector{}, 4*time.Second, 32, 0)
 		id := proto.CallID{Caller: v.ID, Seq: 1}
 		for range 24 {
@@ -238,6 +238,6 @@ func besiege(t *testing.T, total *Report) {
 }
 
 func TestAHostilePeerIsIgnoredAndHarmsNobody(t *testing.T) {
-	total := newReport()
+	total := NewReport()
 	besiege(t, &total)
 }

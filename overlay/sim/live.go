@@ -27,14 +27,14 @@ func (w *World) Up() []*Node {
 
 // SettledAmong demands it of some nodes, with all others dead to them.
 func (w *World) SettledAmong(some []*Node) string {
-	if words := w.linksEnough(some); words != "" {
+	if words := w.LinksEnough(some); words != "" {
 		return words
 	}
-	return w.settledBut(some)
+	return w.SettledBut(some)
 }
 
-// settledBut is SettledAmong without the number of links.
-func (w *World) settledBut(some []*Node) string {
+// SettledBut is SettledAmong without the number of links.
+func (w *World) SettledBut(some []*Node) string {
 	for _, missing := range []func([]*Node) string{w.oneOfAName, w.oneComponent, w.deadForgotten, w.equalDirectories} {
 		if words := missing(some); words != "" {
 			return words
@@ -94,8 +94,8 @@ func (w *World) members(some []*Node) *peer.Map[*Node] {
 	return &in
 }
 
-// linksEnough: H11.
-func (w *World) linksEnough(some []*Node) string {
+// LinksEnough: H11.
+func (w *World) LinksEnough(some []*Node) string {
 	want := min(w.cfg.Core.Views.Floor, len(some)-1)
 	for _, n := range some {
 		if got := len(n.core.Active()); got < want {

@@ -13,8 +13,8 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// host is a machine: an address and a clock. One process at a time listens there.
-type host struct {
+// Host is a machine: an address and a clock. One process at a time listens there.
+type Host struct {
 	index int
 	name  string // of the node that runs here
 	addr  string
@@ -30,7 +30,7 @@ type host struct {
 // Node is one process: it has an ID of its own, and a host to run on.
 type Node struct {
 	world  *World
-	host   *host
+	host   *Host
 	Index  int // in World.Nodes
 	Name   string
 	ID     peer.ID
@@ -78,9 +78,9 @@ const (
 )
 
 // addHost makes a machine for one more node.
-func (w *World) addHost() *host {
+func (w *World) addHost() *Host {
 	i := len(w.hosts)
-	h := &host{index: i, name: fmt.Sprintf("n%d", i), addr: fmt.Sprintf("10.0.%d.%d:7946", i/250, 1+i%250), zone: string(rune('a' + i%3))}
+	h := &Host{index: i, name: fmt.Sprintf("n%d", i), addr: fmt.Sprintf("10.0.%d.%d:7946", i/250, 1+i%250), zone: string(rune('a' + i%3))}
 	if w.cfg.Skew > 0 {
 		h.skew = w.between(-w.cfg.Skew, w.cfg.Skew)
 		h.drift = w.rng.Int64N(2*driftMost+1) - driftMost
@@ -90,7 +90,7 @@ func (w *World) addHost() *host {
 }
 
 // hostOf finds a machine by its address.
-func (w *World) hostOf(addr string) *host {
+func (w *World) hostOf(addr string) *Host {
 	for _, h := range w.hosts {
 		if h.addr == addr {
 			return h
@@ -107,7 +107,7 @@ func (w *World) Start(contacts ...string) *Node {
 }
 
 // startOn starts a process under a fresh ID. Whatever listened there is replaced.
-func (w *World) startOn(h *host) *Node {
+func (w *World) startOn(h *Host) *Node {
 	var seed [24]byte
 	binary.BigEndian.PutUint64(seed[:], w.cfg.Seed)
 	binary.BigEndian.PutUint64(seed[8:], uint64(len(w.Nodes)))
@@ -158,12 +158,12 @@ func (n *Node) clock() time.Time { return epoch.Add(n.host.shows(n.world.now)) }
 const driftMost = 500
 
 // shows is what the host's clock shows at a time of the world, since epoch.
-func (h *host) shows(now time.Duration) time.Duration {
+func (h *Host) shows(now time.Duration) time.Duration {
 	return now + now/1e6*time.Duration(h.drift) + h.skew
 }
 
 // when is the first moment of the world at which the host's clock shows a time.
-func (h *host) when(shown time.Duration) time.Duration {
+func (h *Host) when(shown time.Duration) time.Duration {
 	at := time.Duration(float64(shown-h.skew) / (1 + float64(h.drift)/1e6))
 	for at -= time.Microsecond; h.shows(at) < shown; at += max(1, (shown-h.shows(at))/2) {
 	}

@@ -18,7 +18,8 @@ type Report struct {
 	Lost, Wanted, Calls, Casts, Delivered, Gaps, Changes int
 }
 
-func newReport() Report {
+// NewReport is an empty one.
+func NewReport() Report {
 	return Report{
 		Faults: map[string]int{}, Messages: map[string]int{}, Ignored: map[string]int{}, Dials: map[string]int{},
 		Downs: map[string]int{}, Verdicts: map[string]int{}, Fatals: map[string]int{},

@@ -1,4 +1,4 @@
-package sim
+package sim_test
 
 import (
 	"flag"
@@ -8,19 +8,24 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/sim"
+	"github.com/starlingmesh/starling/overlay/sim/weather"
 	"github.com/starlingmesh/starling/overlay/wire"
 )
 
 var (
-	seedFlag  = flag.Uint64("seed", 0, "play this one world, and tell its story")
-	nodesFlag = flag.Int("nodes", 0, "with so many nodes; 0: as the seed draws")
-	fromFlag  = flag.Uint64("from", 1, "the first seed of the swarm")
-	onceFlag  = flag.Bool("once", false, "play each seed once, to look for failures in half the time")
+	nodesFlag  = flag.Int("nodes", 0, "with so many nodes; 0: as the seed draws")
+	onlyFlag   = flag.String("only", "", "with these strikes only, by number and with commas; none: without any")
+	safetyFlag = flag.Bool("safety", false, "let the storm last to the end, with -seed")
+	fromFlag   = flag.Uint64("from", 1, "the first seed of the swarm")
+	onceFlag   = flag.Bool("once", false, "play each seed once, with its recovery, to look for failures in half the time")
+	reportFlag = flag.String("report", "", "write the swarm's counts to this file")
 )
 
 // swarmSize is how many worlds are played; SEEDS in the environment replaces it.
@@ -39,35 +44,35 @@ func swarmSize(t *testing.T) uint64 {
 // swarm is what became of many worlds.
 type swarm struct {
 	mu          sync.Mutex // guards the rest
-	total       Report
+	total       sim.Report
 	rich, short int
 	steps       int
+	sizes       []int // of the worlds, in nodes
 }
 
-// TestSwarm plays many worlds, each twice. With -seed it plays one, and -v
-// tells its story.
+// TestSwarm plays many worlds, each twice: with the storm to the end, in which nothing may ever be that must not be (safety);
+// and with a storm that ends in the middle, after which a part must recover (liveness). Until then both tell the same story,
+// step by step, or something is not deterministic. With -seed it plays one, and -v tells its story.
 func TestSwarm(t *testing.T) {
-	if raceEnabled {
+	if sim.Races {
 		t.Skip("one goroutine a world: the race detector would see nothing, ten times slower")
 	}
-	if *seedFlag != 0 {
-		var log func(string)
-		if testing.Verbose() {
-			log = func(line string) { fmt.Println(line) }
-		}
-		w := Draw(*seedFlag, *nodesFlag).Play(log)
-		fmt.Printf("%d steps\n%s", w.steps, w.Report.String())
-		if w.Failed() != "" {
-			t.Fatal(w.Failed())
-		}
+	if *sim.SeedFlag != 0 {
+		playOne(t)
 		return
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	n := swarmSize(t)
-	s := &swarm{total: newReport()}
+	s := &swarm{total: sim.NewReport()}
 	s.playAll(t, n)
-	besiege(t, &s.total)
-	fmt.Printf("%d worlds played twice, %d of them with five kinds of faults or more, %d steps\n%s", n, s.rich, s.steps, s.total.String())
+	sim.Besiege(t, &s.total)
+	text := s.String(n)
+	fmt.Print(text)
+	if *reportFlag != "" && !t.Failed() {
+		if err := os.WriteFile(*reportFlag, []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
 	if s.short > 0 {
 		t.Errorf("%d worlds were shorter than 120 s", s.short)
 	}
@@ -76,6 +81,38 @@ func TestSwarm(t *testing.T) {
 	}
 	if n >= 200 {
 		s.wantAll(t)
+	}
+}
+
+// String is the swarm's report, the same for the same seeds.
+func (s *swarm) String(n uint64) string {
+	slices.Sort(s.sizes)
+	var b strings.Builder
+	fmt.Fprintf(&b, "seeds %d to %d, each in safety and in liveness mode: %d with five kinds of faults or more, %d steps\n",
+		*fromFlag, *fromFlag+n-1, s.rich, s.steps)
+	if len(s.sizes) > 0 {
+		fmt.Fprintf(&b, "nodes: half of the worlds up to %d, nine of ten up to %d, all up to %d\n",
+			s.sizes[len(s.sizes)/2], s.sizes[len(s.sizes)*9/10], s.sizes[len(s.sizes)-1])
+	}
+	b.WriteString(s.total.String())
+	return b.String()
+}
+
+// playOne plays the world that the flags name, and tells its story.
+func playOne(t *testing.T) {
+	t.Helper()
+	only, err := weather.ParseOnly(*onlyFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log func(string)
+	if testing.Verbose() {
+		log = func(line string) { fmt.Println(line) }
+	}
+	w := weather.Draw(weather.Plan{Seed: *sim.SeedFlag, Nodes: *nodesFlag, Only: only, Safety: *safetyFlag}).Play(log)
+	fmt.Printf("%d steps\n%s", w.Steps(), w.Report.String())
+	if w.Failed() != "" {
+		t.Fatal(w.Failed())
 	}
 }
 
@@ -88,36 +125,94 @@ func (s *swarm) playAll(t *testing.T, n uint64) {
 	for range 2 {
 		wg.Go(func() {
 			for seed := next.Add(1); seed < *fromFlag+n; seed = next.Add(1) {
-				s.play(t, seed)
+				s.play(t, weather.Plan{Seed: seed, Nodes: *nodesFlag})
 			}
 		})
 	}
 	wg.Wait()
 }
 
-func (s *swarm) play(t *testing.T, seed uint64) {
+// fullyEvery of so many seeds one is played a third time, to compare the calm too.
+const fullyEvery = 20
+
+func (s *swarm) play(t *testing.T, p weather.Plan) {
 	t.Helper()
-	y := Draw(seed, *nodesFlag)
+	y := weather.Draw(p)
 	w := y.Play(nil)
-	line := fmt.Sprintf("go test ./overlay/sim -run TestSwarm -seed %d -nodes %d -v", seed, *nodesFlag)
 	if w.Failed() != "" {
-		t.Errorf("%s\n%.2000s", line, w.Failed())
+		failed(t, p, y, w)
 		return
 	}
+	s.add(y, w)
 	if *onceFlag {
-	} else if again := Draw(seed, *nodesFlag).Play(nil); again.Hash() != w.Hash() || again.steps != w.steps {
-		t.Errorf("%s\nplayed twice it told two stories, %x and %x", line, w.Hash(), again.Hash())
+		return
 	}
+	safe := p
+	safe.Safety = true
+	z := weather.Draw(safe)
+	x := z.Play(nil)
+	if x.Failed() != "" {
+		failed(t, safe, z, x)
+		return
+	}
+	s.add(z, x)
+	same := y.Struck == z.Struck
+	if p.Seed%fullyEvery == 0 {
+		again := weather.Draw(p).Play(nil)
+		same = same && again.Hash() == w.Hash() && again.Steps() == w.Steps()
+	}
+	if !same {
+		t.Errorf("%s\nplayed twice it told two stories", paste(p))
+	}
+}
+
+// failed prints the line to paste, and a smaller world that fails for the same reason.
+func failed(t *testing.T, p weather.Plan, y *weather.Weather, w *sim.World) {
+	t.Helper()
+	kind := family(w.Failed())
+	small := weather.Shrink(p, y.Nodes, shrinkPlays, func(q weather.Plan) (bool, []int) {
+		z := weather.Draw(q)
+		return family(z.Play(nil).Failed()) == kind, z.Strikes
+	})
+	t.Errorf("%s\n%.2000s\nsmaller, failing for %s too: %s", paste(p), w.Failed(), kind, paste(small))
+}
+
+// shrinkPlays bounds how often a failing world is played to make it smaller.
+const shrinkPlays = 150
+
+// family is the invariant that a failure names, or what it begins with.
+func family(failure string) string {
+	_, why, _ := strings.Cut(failure, ": ") // at a time
+	for word := range strings.FieldsSeq(why) {
+		if len(word) <= 4 && strings.HasSuffix(word, ":") {
+			return strings.TrimSuffix(word, ":")
+		}
+	}
+	first, _, _ := strings.Cut(why, " ")
+	return first
+}
+
+// paste is the line that plays a plan.
+func paste(p weather.Plan) string {
+	return "go test ./overlay/sim -run TestSwarm -v " + p.String()
+}
+
+// add counts what happened in a world.
+func (s *swarm) add(y *weather.Weather, w *sim.World) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.Now() < 120*time.Second {
 		s.short++
 	}
+	s.steps += w.Steps()
+	s.total.Add(&w.Report)
+	if y.Safety {
+		return
+	}
+	s.sizes = append(s.sizes, y.Nodes)
 	if len(y.Kinds) >= 5 {
 		s.rich++
 	}
-	s.steps += w.steps
-	s.total.Add(&w.Report)
 }
 
 // never are reasons that no peer can cause, and why.
@@ -138,14 +233,9 @@ var never = map[string]string{
 // wantAll fails for whatever never happened.
 func (s *swarm) wantAll(t *testing.T) {
 	t.Helper()
-	for _, f := range faults {
-		if s.total.Faults[f.name] == 0 {
-			t.Errorf("the fault %q never happened", f.name)
-		}
-	}
-	for _, f := range feedKinds[1:] {
-		if s.total.Faults[f.name] == 0 {
-			t.Errorf("%q never happened", f.name)
+	for _, name := range weather.Faults() {
+		if s.total.Faults[name] == 0 {
+			t.Errorf("the fault %q never happened", name)
 		}
 	}
 	for _, name := range wire.Types() {
@@ -153,7 +243,7 @@ func (s *swarm) wantAll(t *testing.T) {
 			t.Errorf("no %s was ever sent", name)
 		}
 	}
-	all := reasons(t)
+	all := sim.Reasons(t)
 	for _, why := range all {
 		if s.total.Ignored[why] == 0 && never[why] == "" {
 			t.Errorf("nothing was ever ignored for %s", why)

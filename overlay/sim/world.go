@@ -42,7 +42,9 @@ type World struct {
 	hash   uint64
 	frame  []byte // scratch
 
-	hosts []*host // by index
+	renamed int // hosts, so far
+
+	hosts []*Host // by index
 	Nodes []*Node // every process that ever was, in the order of their starts
 	conns []*conn // open ones; swept
 
@@ -62,7 +64,7 @@ type World struct {
 
 // New makes an empty world.
 func New(cfg Config) *World {
-	w := &World{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), Report: newReport()}
+	w := &World{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), Report: NewReport()}
 	w.apps.world = w
 	w.checks.init(w)
 	return w

@@ -1,0 +1,395 @@
+package weather
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/starlingmesh/starling/overlay/core"
+	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/sim"
+)
+
+// Weather is what a seed draws: the size of the cluster, how the network is,
+// which faults there are and how often they come.
+type Weather struct {
+	Plan
+	Kinds []string // of faults, by name
+	// Strikes are the numbers of those that happened. Struck is the trace at the end of the first part of the storm.
+	Strikes []int
+	Struck  uint64
+
+	world  *sim.World
+	cfg    sim.Config
+	kinds  []fault
+	feeds  []feedKind
+	pace   time.Duration // mean time between two faults
+	asking time.Duration // and between two calls
+	over   bool          // the faults have stopped
+	slow   int           // hosts that are slow now
+	twins  int           // processes started under a name that another has
+	next   int           // number of the next strike
+	drawn  *rand.Rand    // for what is drawn before all else
+	calls  *rand.Rand    // for what applications do
+	news   *rand.Rand    // for what discovery says
+	dice   *rand.Rand    // of these, the one that is thrown now; a strike has one of its own, so that others may be left out
+}
+
+// How long a world is under weather, and how long it may take to recover.
+const (
+	stormy    = 75 * time.Second
+	recovery  = 90 * time.Second
+	lifetime  = 120 * time.Second // at the least
+	aftermath = 15 * time.Second  // after the last call and broadcast
+)
+
+// Draw makes a plan's weather.
+func Draw(p Plan) *Weather {
+	r := rand.New(rand.NewPCG(p.Seed, 0x3ea7e2))
+	y := &Weather{Plan: p, drawn: r, dice: r, calls: rand.New(rand.NewPCG(p.Seed, 0xca115)), news: rand.New(rand.NewPCG(p.Seed, 0x4ee5))}
+	y.Nodes = 3 + int(98*math.Pow(r.Float64(), 8))
+	if p.Nodes > 0 {
+		y.Nodes = p.Nodes
+	}
+	all := slices.Clone(faults)
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	y.kinds = all[:2+r.IntN(len(all)-1)]
+	for _, k := range y.kinds {
+		y.Kinds = append(y.Kinds, k.name)
+	}
+	slices.Sort(y.Kinds)
+	feeds := slices.Clone(feedKinds)
+	r.Shuffle(len(feeds), func(i, j int) { feeds[i], feeds[j] = feeds[j], feeds[i] })
+	y.feeds = feeds[:1+r.IntN(len(feeds))]
+	// One fault, and one call, costs steps in the number of nodes.
+	size := 1 + float64(y.Nodes)/6
+	y.pace = time.Duration(size * float64(200*time.Millisecond) * (1 + 20*pow4(r.Float64())))
+	y.asking = time.Duration(size * float64(150*time.Millisecond) * (1 + 20*pow4(r.Float64())))
+	return y
+}
+
+func pow4(x float64) float64 { return x * x * x * x }
+
+// config is the world that this weather is for.
+func (y *Weather) config(log func(string)) sim.Config {
+	c := sim.Config{Seed: y.Seed, Core: core.Default(), Log: log}
+	c.Latency = time.Duration(50+y.drawn.IntN(500)) * time.Microsecond
+	c.Jitter = 2 * c.Latency
+	if y.drawn.Float64() < 0.15 { // a WAN
+		c.Latency = time.Duration(5+y.drawn.IntN(40)) * time.Millisecond
+		c.Jitter = c.Latency
+	}
+	if y.drawn.Float64() < 0.5 {
+		c.Skew = time.Hour
+	}
+	c.Core.Directory.PerNode = y.drawn.Float64() < 0.3
+	if y.drawn.Float64() < 0.15 { // bounds that are met
+		c.Core.Wave.OpenMax, c.Core.Wave.CallsMax = 4, 32
+		c.Core.PoolMax, c.Core.PoolQueue = 8, 4
+		c.Core.Wave.KeptBytes = 64 << 10
+	}
+	return c
+}
+
+// Play lets the plan's world live, and tells what became of it: storm, then calm with a part of it broken for ever; or
+// nothing but storm.
+func (y *Weather) Play(log func(string)) *sim.World {
+	y.cfg = y.config(log)
+	w := sim.New(y.cfg)
+	y.world = w
+	w.Say("%d nodes, faults: %v", y.Nodes, y.Kinds)
+	w.Discovery(y.feed)
+	w.Temper(sim.Temper{Slow: 0.05 * y.drawn.Float64(), Hang: 0.03 * y.drawn.Float64(), Queued: 0.03 * y.drawn.Float64(), Failing: 0.03, Refusing: 0.03, Large: 0.05})
+	for range y.Nodes {
+		h := w.AddHost("")
+		w.After(y.between(0, 3*time.Second), func() { y.begin(h) })
+	}
+	w.After(4*time.Second, y.strike)
+	w.After(2*time.Second, y.ask)
+	w.After(2*time.Second, y.publish)
+	w.Run(stormy)
+	y.Struck = w.Hash()
+	switch {
+	case w.Failed() != "":
+	case y.Safety:
+		w.Run(lifetime - stormy)
+	default:
+		y.calm()
+	}
+	return w
+}
+
+// begin starts a process on a host, and discovery for it.
+func (y *Weather) begin(h *sim.Host) {
+	n := y.world.StartOn(h)
+	y.world.After(y.between(0, 100*time.Millisecond), func() { y.refresh(n) })
+}
+
+// refresh is discovery's poll.
+func (y *Weather) refresh(n *sim.Node) {
+	if !n.Living() {
+		return
+	}
+	y.feed(n)
+	y.dice = y.news
+	y.world.After(y.between(8*time.Second, 12*time.Second), func() { y.refresh(n) })
+}
+
+// ask starts a call at some node, again and again.
+func (y *Weather) ask() {
+	w := y.world
+	y.dice = y.calls
+	w.After(y.between(0, 2*y.asking), y.ask)
+	n := y.any()
+	if n == nil {
+		return
+	}
+	budget := y.between(30*time.Millisecond, 400*time.Millisecond)
+	if y.chance(0.3) {
+		budget = y.between(400*time.Millisecond, 8*time.Second)
+	}
+	sel, size, enough := proto.Selector{}, 16+y.dice.IntN(64), 0
+	switch p := y.dice.Float64(); {
+	case p < 0.15:
+		for range 1 + y.dice.IntN(4) {
+			if o := w.Nodes[y.dice.IntN(len(w.Nodes))]; !slices.Contains(sel.IDs, o.ID) {
+				sel.IDs = append(sel.IDs, o.ID)
+			}
+		}
+	case p < 0.25:
+		sel.Zone = string(rune('a' + y.dice.IntN(3)))
+	case p < 0.35:
+		sel.NotSelf = true
+	}
+	if y.chance(0.1) {
+		size = 5<<10 + y.dice.IntN(20<<10)
+	}
+	if y.chance(0.05) {
+		enough = 1 + y.dice.IntN(3)
+	}
+	c := n.Ask(sel, budget, size, enough)
+	if y.chance(0.05) {
+		w.After(y.between(0, budget), c.Cancel)
+	}
+}
+
+// publish broadcasts at some node, again and again.
+func (y *Weather) publish() {
+	w := y.world
+	y.dice = y.calls
+	w.After(y.between(0, 4*y.asking), y.publish)
+	if n := y.any(); n != nil {
+		n.Publish(fmt.Sprint("topic", y.dice.IntN(4)), 16+y.dice.IntN(200))
+	}
+}
+
+// any is some node that runs, or nil.
+func (y *Weather) any() *sim.Node {
+	if all := y.world.Up(); len(all) > 0 {
+		return all[y.dice.IntN(len(all))]
+	}
+	return nil
+}
+
+// linked are two nodes that hold a link, or nil.
+func (y *Weather) linked() (a, b *sim.Node) {
+	a = y.any()
+	if a == nil {
+		return nil, nil
+	}
+	others := a.Linked()
+	if len(others) == 0 {
+		return nil, nil
+	}
+	return a, others[y.dice.IntN(len(others))]
+}
+
+// some is a random part of those that run: one, or about half.
+func (y *Weather) some(half bool) []*sim.Node {
+	all := y.world.Up()
+	y.dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	n := min(1, len(all))
+	if half {
+		n = len(all) / 2
+	}
+	return all[:n]
+}
+
+// strike is the next fault, unless the plan leaves it out.
+func (y *Weather) strike() {
+	if y.over {
+		return
+	}
+	number := y.next
+	y.next++
+	y.dice = rand.New(rand.NewPCG(y.Seed, 0x57e1ce<<32|uint64(number)))
+	y.world.After(y.between(0, 2*y.pace), y.strike)
+	k := y.kinds[y.dice.IntN(len(y.kinds))]
+	if (y.Only == nil || slices.Contains(y.Only, number)) && k.do(y) {
+		y.Strikes = append(y.Strikes, number)
+		y.world.Report.Faults[k.name]++
+	}
+}
+
+// between draws evenly from [lo, hi).
+func (y *Weather) between(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(y.dice.Int64N(int64(hi-lo)))
+}
+
+// chance is true p times of one.
+func (y *Weather) chance(p float64) bool { return y.dice.Float64() < p }
+
+// later lets something end after a while, unless the weather has ended before.
+func (y *Weather) later(d time.Duration, undo func()) {
+	y.world.After(d, func() {
+		if !y.over {
+			undo()
+		}
+	})
+}
+
+// crashable is some node that may die: a third of the cluster stays.
+func (y *Weather) crashable() *sim.Node {
+	if len(y.world.Up()) <= max(2, y.Nodes/3) {
+		return nil
+	}
+	return y.any()
+}
+
+// calm stops all faults on a core of nodes and leaves the rest broken for ever.
+// The core must recover.
+func (y *Weather) calm() {
+	w := y.world
+	y.over, y.dice = true, y.drawn
+	y.feeds = []feedKind{feedKinds[0]}
+	w.Calm()
+	core := y.spare()
+	if len(core) == 0 {
+		return
+	}
+	w.Say("the faults end; %d nodes must recover", len(core))
+	for _, n := range core {
+		y.feed(n)
+	}
+	took, ok := y.recover(core)
+	if w.Failed() != "" {
+		return
+	}
+	if !ok {
+		w.Fail("after %v of calm: %s", took, w.SettledAmong(still(core)))
+		return
+	}
+	w.Report.Recovered = append(w.Report.Recovered, took)
+	w.Say("recovered after %v", took)
+	y.proof(still(core))
+}
+
+// still is who of a core still runs: of two processes of one name one ends.
+func still(core []*sim.Node) []*sim.Node {
+	return slices.DeleteFunc(slices.Clone(core), func(n *sim.Node) bool { return !n.Living() || n.Leaving() })
+}
+
+// recover waits until the core is one cluster again.
+func (y *Weather) recover(core []*sim.Node) (time.Duration, bool) {
+	w := y.world
+	began := w.Now()
+	for w.Failed() == "" && w.Now()-began < recovery {
+		w.Run(250 * time.Millisecond)
+		if w.SettledAmong(still(core)) == "" {
+			return w.Now() - began, true
+		}
+	}
+	return w.Now() - began, false
+}
+
+// spare leaves some nodes broken for ever, and returns the others.
+func (y *Weather) spare() []*sim.Node {
+	w := y.world
+	all := w.Up()
+	broken := 0
+	if len(all) > 2 {
+		broken = y.dice.IntN(1 + len(all)/3)
+	}
+	y.dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, n := range all[:broken] {
+		switch y.dice.IntN(5) {
+		case 0:
+			w.Crash(n)
+		case 1:
+			w.Vanish(n)
+		case 2:
+			w.Pause(n)
+		case 3:
+			w.Say("%s hears nobody, or is heard by nobody, for ever", n)
+			w.OneWay(n, y.chance(0.5))
+		default:
+			w.Say("%s is cut off for ever", n)
+			w.Partition([]*sim.Node{n})
+		}
+	}
+	core := all[broken:]
+	slices.SortFunc(core, func(a, b *sim.Node) int { return a.Index - b.Index })
+	return slices.DeleteFunc(core, func(n *sim.Node) bool { return n.Leaving() })
+}
+
+// shortOf is how long views may have less than their floor in calm (H11): who was
+// evicted or trimmed looks for another link at its next tick, and may be refused.
+const shortOf = 5 * time.Second
+
+// stay: what has settled stays so, but that links come and go.
+func (y *Weather) stay(core []*sim.Node, d time.Duration) {
+	w := y.world
+	enough := w.Now()
+	for end := w.Now() + d; w.Now() < end && w.Failed() == ""; {
+		w.Run(250 * time.Millisecond)
+		words := w.LinksEnough(core)
+		if words == "" {
+			enough = w.Now()
+		}
+		if w.Now()-enough <= shortOf {
+			words = w.SettledBut(core)
+		}
+		if words != "" {
+			w.Fail("it did not stay settled: %s", words)
+		}
+	}
+}
+
+// proof: in calm every broadcast reaches every node of the core (P4), and every
+// call is answered by all of it.
+func (y *Weather) proof(core []*sim.Node) {
+	w := y.world
+	// How old a frame is, a node that was stopped knows only by its next ping; until then it takes what it reads for older
+	// than it is, and refuses a call rather than run it too late.
+	w.Run(2 * y.cfg.Core.Directory.PingEvery)
+	first := w.Broadcasts()
+	var calls []*sim.Call
+	for i := range 6 {
+		y.dice = y.drawn
+		n := core[y.dice.IntN(len(core))]
+		n.Publish(fmt.Sprint("calm", i), 100)
+		calls = append(calls, n.Ask(proto.Selector{}, 5*time.Second, 32, 0))
+		w.Run(time.Second)
+	}
+	y.stay(core, max(aftermath, lifetime-w.Now()))
+	for _, words := range []string{w.Missed(core, first, w.Now()-10*time.Second), w.Unaccounted(core)} {
+		if words != "" {
+			w.Fail("%s", words)
+		}
+	}
+	for _, c := range calls {
+		if !slices.Contains(core, c.By) || c.Refused != "" {
+			continue
+		}
+		for _, n := range core {
+			if t, ok := c.Targets.Get(n.ID); !ok || t.Verdict != proto.Replied {
+				w.Fail("in calm %v asked, and %v gave: %+v", c.By, n, t)
+			}
+		}
+	}
+}
