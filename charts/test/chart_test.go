@@ -97,7 +97,8 @@ func TestWhatAPodNamesIsThere(t *testing.T) {
 				t.Errorf("%s is not in the Service", name)
 			}
 			for _, want := range named(p) {
-				if !made[want] && !(want == "Secret/cart-starling-tls" && made["Certificate/cart-starling"]) {
+				byCertManager := want == "Secret/cart-starling-tls" && made["Certificate/cart-starling"]
+				if !made[want] && !byCertManager {
 					t.Errorf("%s names %s, which nobody makes", name, want)
 				}
 			}
@@ -202,4 +203,18 @@ func podsOf(list []runtime.Object) map[string]*corev1.Pod {
 		pods["pod/"+p.Name] = p
 	}
 	return pods
+}
+
+// TestTheImageIsTheOneThatIsBuilt: what `make image` makes and what the pods want have one name.
+func TestTheImageIsTheOneThatIsBuilt(t *testing.T) {
+	source, err := os.ReadFile("../../image/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := regexp.MustCompile(`const defaultName = "(.*)"`).FindStringSubmatch(string(source))
+	files, _ := newWorld(t, "{}").mustRender(t)
+	wanted := one[*appsv1.Deployment](t, objects(t, files)).Spec.Template.Spec.InitContainers[0].Image
+	if len(built) != 2 || built[1] != wanted {
+		t.Errorf("built %q, wanted %s", built, wanted)
+	}
 }

@@ -76,10 +76,7 @@ func TestInjectDoesWhatTheIncludesDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Spec.Template.Annotations = map[string]string{}
-	for k, v := range annotationsOf(t, list) {
-		want.Spec.Template.Annotations[k] = v
-	}
+	want.Spec.Template.Annotations = annotationsOf(t, list)
 	wantInjected(t, byConfigMap, want)
 }
 

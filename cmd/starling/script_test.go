@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestScripts(t *testing.T) {
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "listening": listening, "serving": serving, "empty": empty, "gone": gone,
+			"exits": exits, "shows": shows, "listening": listening, "serving": serving, "empty": empty, "gone": gone,
 		},
 	})
 }
@@ -97,6 +98,14 @@ func listening(ts *testscript.TestScript, _ bool, args []string) {
 func serving(ts *testscript.TestScript, _ bool, args []string) {
 	until(ts, "serving "+args[0], func() bool {
 		return ts.Exec("starling", "members", "--serving", args[0]) == nil && strings.Contains(ts.ReadFile("stdout"), args[0])
+	})
+}
+
+// shows runs a command until it prints what matches: shows REGEXP COMMAND ARG...
+func shows(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	until(ts, args[0], func() bool {
+		return ts.Exec(args[1], args[2:]...) == nil && want.MatchString(ts.ReadFile("stdout"))
 	})
 }
 

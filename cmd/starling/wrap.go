@@ -30,6 +30,7 @@ the sidecar leaves the cluster, and the exit code is the command's. Signals go t
 		if err != nil {
 			return err
 		}
+		useMemory()
 		n, err := newNode(c.Context(), cfg, newLogger(c.ErrOrStderr(), cfg.Log))
 		if err != nil {
 			return err

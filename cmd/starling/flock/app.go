@@ -3,6 +3,7 @@ package flock
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,19 +30,52 @@ func App() *cobra.Command {
 	return c
 }
 
+const (
+	farewell  = 500 * time.Millisecond // to tell the sidecar that it serves no more; it may be gone
+	finishing = 20 * time.Second       // to finish what it has begun
+)
+
+// serve answers until ctx ends. Then it takes no more, finishes what it has begun, and goes.
 func serve(ctx context.Context, socket string) error {
 	sidecar, err := client.Dial(ctx, client.Options{Socket: socket, Application: AppCommand, Wait: true})
 	if err != nil {
 		return err
 	}
-	echo := func(_ context.Context, r *client.Request) (client.Payload, error) {
-		return client.Text(r.Payload.String() + " from " + sidecar.Node().Name), nil
+	var open sync.WaitGroup
+	methods := map[string]client.Handler{
+		SleepMethod: sleep,
+		EchoMethod: func(_ context.Context, r *client.Request) (client.Payload, error) {
+			return client.Text(r.Payload.String() + " from " + sidecar.Node().Name), nil
+		},
 	}
-	err = errors.Join(sidecar.Handle(ctx, EchoMethod, echo), sidecar.Handle(ctx, SleepMethod, sleep))
-	if err == nil {
-		<-ctx.Done()
+	for name, h := range methods {
+		counted := func(ctx context.Context, r *client.Request) (client.Payload, error) {
+			open.Add(1)
+			defer open.Done()
+			return h(ctx, r)
+		}
+		if err := sidecar.Handle(ctx, name, counted); err != nil {
+			return errors.Join(err, sidecar.Close())
+		}
 	}
-	return errors.Join(err, sidecar.Close())
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	for name := range methods {
+		if err := sidecar.Handle(ctx, name, nil); err != nil {
+			return sidecar.Close() // nobody is there to finish anything for
+		}
+	}
+	finished := make(chan struct{})
+	go func() {
+		open.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-time.After(finishing):
+	}
+	return sidecar.Close()
 }
 
 func sleep(ctx context.Context, r *client.Request) (client.Payload, error) {
