@@ -48,6 +48,14 @@ func aMember(n byte, name string, change ...func(*proto.Member)) *proto.Member {
 // newScript makes a node "a" that knows "b" and "c".
 func newScript(t *testing.T, change ...func(*Config)) *script {
 	t.Helper()
+	s := bareScript(t, change...)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// bareScript is newScript's, to be closed by whoever made it.
+func bareScript(t *testing.T, change ...func(*Config)) *script {
+	t.Helper()
 	s := &script{t: t, roster: &proto.Roster{Self: nodeID(1), Revision: 1, Members: []*proto.Member{aMember(1, "a"), aMember(2, "b"), aMember(3, "c")}}}
 	cfg := Defaults()
 	for _, f := range change {
@@ -58,7 +66,6 @@ func newScript(t *testing.T, change ...func(*Config)) *script {
 		t.Fatal(err)
 	}
 	s.Service = svc
-	t.Cleanup(svc.Close)
 	return s
 }
 

@@ -6,6 +6,9 @@ package core
 func (c *Core) check() {
 	c.views.Check()
 	c.tree.Check()
+	if c.views.Degree() != c.tree.Degree() {
+		panic("core: P1: broadcasts do not go over exactly the links of the active view")
+	}
 	if c.running < 0 {
 		panic("core: more local results than dispatches")
 	}

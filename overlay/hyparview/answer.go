@@ -169,7 +169,7 @@ func (v *Views) supersedes(l *link, out *proto.Out) bool {
 // refuse says no, with a reason and with others to try. Who was refused is
 // alive, and is remembered.
 func (v *Views) refuse(now time.Time, l *link, why proto.RefuseWhy, out *proto.Out) {
-	mustHold(why != 0, "a refusal has a reason") // H5
+	mustHold(why != 0, "H5: a refusal has a reason")
 	msg := proto.Refuse{Why: why}
 	if why == proto.RefuseFull || why == proto.RefuseCoolDown {
 		msg.Peers = v.redirect(l.peer.ID)

@@ -164,6 +164,9 @@ func (v *Views) Deadline() time.Time {
 // Active returns the members' IDs in order.
 func (v *Views) Active() []peer.ID { return v.active.Keys() }
 
+// Degree is how many members the active view has.
+func (v *Views) Degree() int { return v.active.Len() }
+
 // Passive returns the IDs of the passive view in order.
 func (v *Views) Passive() []peer.ID { return v.passive.Keys() }
 

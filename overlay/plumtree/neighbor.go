@@ -141,6 +141,9 @@ func (t *Tree) Links(stream uint8) (all, eager []proto.LinkID) {
 	return all, eager
 }
 
+// Degree is how many links there are in the active view, as far as this machine was told.
+func (t *Tree) Degree() int { return len(t.neighbors) }
+
 func (t *Tree) neighbor(link proto.LinkID) *neighbor {
 	for _, n := range t.neighbors {
 		if n.link == link {

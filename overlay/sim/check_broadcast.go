@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// castChecks: P2, P3, and the books for P4.
+// castChecks: P2, P3, P4, P10.
 type castChecks struct {
-	world *World
-	byID  map[proto.MsgID]*cast
-	gaps  map[gapKey]uint64
+	world   *World
+	byID    map[proto.MsgID]*cast
+	gaps    map[gapKey]uint64
+	reached map[gapKey]uint64 // number up to which a node delivered, or told as lost
+	apartAt time.Duration     // last look at which the overlay was not whole
 }
 
 type gapKey struct {
@@ -22,21 +25,46 @@ type gapKey struct {
 	stream uint8
 }
 
+// owedAfter is how long after a broadcast everybody who is linked has it: links stall for 6 s and are found broken
+// in as many.
+const owedAfter = 20 * time.Second
+
+// look notes whether the overlay is whole.
+func (c *castChecks) look() {
+	if c.world.oneComponent(c.world.Up()) != "" {
+		c.apartAt = c.world.now
+	}
+}
+
+// owed demands a broadcast of all that were up throughout, if the overlay was whole all the time (P4).
+func (c *castChecks) owed(sent *cast) {
+	w := c.world
+	throughout := func(n *Node) bool {
+		return n.state == up && n.core != nil && !n.leaving && n.started+owedAfter < sent.at && n.resumed < sent.at && n.slowAt < sent.at && n.stepFor == 0
+	}
+	if c.apartAt >= sent.at-lookEvery || !throughout(sent.by) {
+		return
+	}
+	for _, n := range w.Nodes {
+		if throughout(n) && !sent.has(n) && c.reached[gapKey{n.Index, sent.id.Origin, sent.id.Stream}] < sent.id.Seq {
+			w.fail("P4: %v published at %v by %v never reached %v, though all were linked", sent.id, sent.at, sent.by, n)
+		}
+	}
+}
+
 func (c *castChecks) published(n *Node, o proto.Published) {
 	if o.Err != "" {
 		c.world.Report.Faults["broadcast refused"]++
 		return
 	}
 	sent := c.world.apps.casts[o.Ref-1]
-	if c.byID == nil {
-		c.byID, c.gaps = map[proto.MsgID]*cast{}, map[gapKey]uint64{}
-	}
 	if c.byID[o.ID] != nil || o.ID.Origin != n.ID {
 		c.world.fail("P3: %v gives %v to a second broadcast, or in another's name", n, o.ID)
 	}
 	sent.id = o.ID
 	c.byID[o.ID] = sent
 	c.world.Report.Casts++
+	c.world.after(owedAfter, func() { c.owed(sent) })
 }
 
 // deliver: at most once (P2), and as it was sent (P3).
@@ -63,14 +91,20 @@ func (c *castChecks) deliver(n *Node, o proto.Deliver) {
 		w.fail("P2: %v delivers %v twice", n, o.ID)
 	}
 	cast.delivered[n.Index] = true
+	key := gapKey{n.Index, o.ID.Origin, o.ID.Stream}
+	if before, known := c.reached[key]; known && o.ID.Seq != before+1 {
+		w.fail("P10: %v delivers %v after number %d, and tells no gap", n, o.ID, before)
+	}
+	c.reached[key] = o.ID.Seq
 }
 
 func (c *castChecks) gap(n *Node, o proto.Gap) {
 	c.world.Report.Gaps++
-	if c.gaps == nil {
-		c.byID, c.gaps = map[proto.MsgID]*cast{}, map[gapKey]uint64{}
+	key := gapKey{n.Index, o.Origin, o.Stream}
+	c.gaps[key] += o.Count
+	if _, known := c.reached[key]; known {
+		c.reached[key] += o.Count
 	}
-	c.gaps[gapKey{n.Index, o.Origin, o.Stream}] += o.Count
 }
 
 // has tells whether a node had a broadcast.

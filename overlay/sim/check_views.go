@@ -16,6 +16,7 @@ type viewChecks struct {
 // viewOf is what one node told of its neighbours.
 type viewOf struct {
 	neighbors []neighborLink
+	entered   int // members that came, since the start
 }
 
 type neighborLink struct {
@@ -73,6 +74,7 @@ func (v *viewChecks) up(n *Node, of *viewOf, o proto.NeighborUp) {
 		v.world.fail("H3: %v: link %d is not %s's", n, o.Link, o.Peer.Name)
 	}
 	of.neighbors = append(of.neighbors, neighborLink{o.Link, o.Peer.ID, false})
+	of.entered++
 }
 
 // down: failure does not make a passive peer (H6), and only the end of the

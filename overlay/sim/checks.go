@@ -21,6 +21,7 @@ type checks struct {
 
 func (c *checks) init(w *World) {
 	c.world = w
+	c.broadcast = castChecks{byID: map[proto.MsgID]*cast{}, gaps: map[gapKey]uint64{}, reached: map[gapKey]uint64{}}
 	c.views.world, c.broadcast.world, c.directory.world, c.calls.world = w, w, w, w
 }
 
@@ -78,6 +79,7 @@ func (c *checks) look() {
 			c.directory.look(n)
 		}
 	}
+	c.broadcast.look()
 	c.world.sweepConns()
 }
 

@@ -245,7 +245,12 @@ func (w *World) Resume(n *Node) {
 }
 
 // Slow makes every step of a node cost so much; zero: as fast as ever.
-func (w *World) Slow(n *Node, perStep time.Duration) { n.stepFor = perStep }
+func (w *World) Slow(n *Node, perStep time.Duration) {
+	n.stepFor = perStep
+	if perStep == 0 {
+		n.slowAt = w.now
+	}
+}
 
 // Lag adds to every frame from and to a node's host.
 func (w *World) Lag(n *Node, d time.Duration) { n.host.lag = d }

@@ -105,6 +105,28 @@ func (w *World) LinksEnough(some []*Node) string {
 	return ""
 }
 
+// Symmetric: H9. Who has a member is a member of its.
+func (w *World) Symmetric(some []*Node) string {
+	in := w.members(some)
+	for _, n := range some {
+		for _, id := range n.core.Active() {
+			if o, ok := in.Get(id); ok && !slices.Contains(o.core.Active(), n.ID) {
+				return fmt.Sprintf("H9: %v has %v as a member, and not the other way round", n, o)
+			}
+		}
+	}
+	return ""
+}
+
+// ViewChanges is how many members came into each node's view since it started.
+func (w *World) ViewChanges(some []*Node) []int {
+	counts := make([]int, len(some))
+	for i, n := range some {
+		counts[i] = w.checks.views.of[n.Index].entered
+	}
+	return counts
+}
+
 // deadForgotten: H12.
 func (w *World) deadForgotten(some []*Node) string {
 	in := w.members(some)

@@ -52,6 +52,7 @@ type Node struct {
 	waited  time.Duration // how long the input of this step did
 	stepFor time.Duration // what one input costs; a slow node's only
 	freeAt  time.Duration // busy until then
+	slowAt  time.Duration // last time it was no longer slow
 	resumed time.Duration // last time it went on after a pause
 	wakeAt  time.Time
 	wakes   uint64

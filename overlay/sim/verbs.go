@@ -106,7 +106,7 @@ func (w *World) Calm() {
 		h.lag = 0
 	}
 	for _, n := range w.Nodes {
-		n.stepFor = 0
+		w.Slow(n, 0)
 		w.Resume(n)
 		if n.state == up && n.core != nil && n.core.Self().Draining {
 			n.Update(proto.UpdateSelf{})
