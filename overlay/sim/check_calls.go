@@ -199,6 +199,9 @@ func (w *World) oneDelay(*Node) time.Duration {
 	most := time.Duration(0)
 	for _, h := range w.hosts {
 		most = max(most, h.lag)
+		if w.now-h.lagEnd < time.Second {
+			most = max(most, h.lagged)
+		}
 	}
 	return w.cfg.Latency + w.cfg.Jitter + 2*most + w.net.slowBy + time.Millisecond
 }

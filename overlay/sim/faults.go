@@ -253,7 +253,10 @@ func (w *World) Slow(n *Node, perStep time.Duration) {
 }
 
 // Lag adds to every frame from and to a node's host.
-func (w *World) Lag(n *Node, d time.Duration) { n.host.lag = d }
+func (w *World) Lag(n *Node, d time.Duration) {
+	h := n.host
+	h.lagged, h.lagEnd, h.lag = h.lag, w.now, d
+}
 
 // Leave ends a node gracefully.
 func (w *World) Leave(n *Node) {

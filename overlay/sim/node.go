@@ -24,7 +24,9 @@ type Host struct {
 	dark  bool  // powered off: not even a refusal comes back
 	zone  string
 
-	lag time.Duration // added to every frame from and to here
+	lag    time.Duration // added to every frame from and to here
+	lagged time.Duration // was added until lagEnd: some of those frames are still under way
+	lagEnd time.Duration
 }
 
 // Node is one process: it has an ID of its own, and a host to run on.
