@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e servers bench
+.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e servers bench mutations
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ spec: ## TLC on the TLA+ models in spec/, and on their planted faults (4 minutes
 
 explore: ## every state of small worlds of the real machines, the larger ones too (ten minutes)
 	go test ./overlay/explore -count=1 -v -timeout 60m -args -deep
+
+mutations: ## for each invariant a change to production code that breaks it, and which ordinary run notices (under a minute, warm)
+	go test ./overlay/mutations -count=1 -v -timeout 20m -args -all | grep -v '^\(=== RUN\|--- PASS\|PASS\)'
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 	.ci/fuzz $(or $(FUZZTIME),20s)

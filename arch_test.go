@@ -47,6 +47,7 @@ var ours = map[string][]string{
 	"overlay/sim/weather":            {"overlay/proto", "overlay/core", "overlay/sim"},
 	"overlay/sock":                   {},
 	"overlay/explore":                {},
+	"overlay/mutations":              {},
 	"overlay/keys":                   {"overlay/peer"},
 	"overlay/link":                   {"overlay/proto", "overlay/wire"},
 	"overlay":                        {"overlay/peer", "overlay/proto", "overlay/core", "overlay/wire", "overlay/keys", "overlay/link", "overlay/sock"},
