@@ -21,9 +21,10 @@ type callChecks struct {
 // caller that is neither stopped nor slow.
 const lateBy = 5 * time.Millisecond
 
-// watch demands a call's end in time (M2).
+// watch demands a call's end in time (M2), as its caller's clock counts.
 func (c *callChecks) watch(call *Call) {
-	c.world.at(call.deadline+lateBy, func() { c.overdue(call) })
+	slow := call.budget / 1e6 * driftMost
+	c.world.at(call.deadline+slow+lateBy, func() { c.overdue(call) })
 }
 
 func (c *callChecks) overdue(call *Call) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -41,7 +42,7 @@ func (w *World) tryAddr(d *dialing, i int) {
 			w.tryAddr(d, i+1)
 		})
 	}
-	h := w.hostOf(addr)
+	h := w.hostOf[addr]
 	if why := w.dialFault(d.node, h); why != 0 {
 		fail(w.between(0, 3*w.cfg.Latency+time.Millisecond), why, peer.ID{})
 		return
@@ -76,10 +77,11 @@ func (w *World) shake(d *dialing, n *Node, rtt time.Duration, fail func(proto.Di
 	dialled := accepted + rtt/2
 	c.ends[0].arrival, c.ends[1].arrival = dialled, accepted
 	w.Report.Dials[d.out.Kind.String()]++
-	if other := w.crossing(c); other {
+	if crossing(c) {
 		w.Report.Faults["dialled from both ends"]++
 	}
 	w.conns = append(w.conns, c)
+	d.node.shaking = append(d.node.shaking, c)
 	hello := d.node.info()
 	w.at(accepted, func() {
 		if n.state != up || w.cut(d.node, n) || d.node.state == dead {
@@ -89,6 +91,7 @@ func (w *World) shake(d *dialing, n *Node, rtt time.Duration, fail func(proto.Di
 		w.linkUp(c, 1, proto.LinkUp{Peer: hello, Kind: c.kind, Addr: d.node.host.addr})
 	})
 	w.at(dialled, func() {
+		d.node.shaking = slices.DeleteFunc(d.node.shaking, func(o *conn) bool { return o == c })
 		switch {
 		case d.node.state == dead: // the acceptor was told by its kernel
 		case c.torn || c.ends[1].state != endUp || w.cut(n, d.node) || d.node.state == paused:
@@ -111,13 +114,8 @@ func (w *World) shake(d *dialing, n *Node, rtt time.Duration, fail func(proto.Di
 }
 
 // crossing tells whether the other side is dialling this one as well.
-func (w *World) crossing(c *conn) bool {
-	for _, o := range w.conns {
-		if o.kind == c.kind && o.ends[0].state == endNew && o.ends[0].node == c.ends[1].node && o.ends[1].node == c.ends[0].node {
-			return true
-		}
-	}
-	return false
+func crossing(c *conn) bool {
+	return slices.ContainsFunc(c.ends[1].node.shaking, func(o *conn) bool { return o.kind == c.kind && o.ends[1].node == c.ends[0].node })
 }
 
 // linkUp gives an end its number and its process the news.

@@ -1,8 +1,11 @@
 package sim_test
 
 import (
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"runtime/debug"
@@ -25,7 +28,8 @@ var (
 	safetyFlag = flag.Bool("safety", false, "let the storm last to the end, with -seed")
 	fromFlag   = flag.Uint64("from", 1, "the first seed of the swarm")
 	onceFlag   = flag.Bool("once", false, "play each seed once, with its recovery, to look for failures in half the time")
-	reportFlag = flag.String("report", "", "write the swarm's counts to this file")
+	reportFlag = flag.String("report", "", "write the swarm's report to this file")
+	countsFlag = flag.String("counts", "", "begin with the counts in this file, if there is one, and write them back: for swarms in several runs")
 )
 
 // swarmSize is how many worlds are played; SEEDS in the environment replaces it.
@@ -43,11 +47,53 @@ func swarmSize(t *testing.T) uint64 {
 
 // swarm is what became of many worlds.
 type swarm struct {
-	mu          sync.Mutex // guards the rest
-	total       sim.Report
-	rich, short int
-	steps       int
-	sizes       []int // of the worlds, in nodes
+	mu    sync.Mutex // guards the rest
+	total sim.Report
+	rich  int // worlds with five kinds of faults or more
+	short int // that were shorter than 120 s
+	steps int
+	sizes []int // of the worlds, in nodes
+}
+
+// counts are a swarm's as a file keeps them.
+type counts struct {
+	Total       sim.Report
+	Rich, Steps int
+	Sizes       []int
+}
+
+// resume begins where an earlier run ended, if there is one.
+func (s *swarm) resume(t *testing.T) {
+	t.Helper()
+	data, err := os.ReadFile(*countsFlag)
+	if *countsFlag == "" || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var c counts
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		t.Fatalf("the counts so far: %v", err)
+	}
+	s.total, s.rich, s.steps, s.sizes = c.Total, c.Rich, c.Steps, c.Sizes
+}
+
+// keep writes the report and the counts, unless something failed.
+func (s *swarm) keep(t *testing.T, text string) {
+	t.Helper()
+	data, err := json.Marshal(counts{s.total, s.rich, s.steps, s.sizes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, what := range map[string][]byte{*reportFlag: []byte(text), *countsFlag: data} {
+		if name == "" || t.Failed() {
+			continue
+		}
+		if err := os.WriteFile(name, what, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestSwarm plays many worlds, each twice: with the storm to the end, in which nothing may ever be that must not be (safety);
@@ -64,15 +110,13 @@ func TestSwarm(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	n := swarmSize(t)
 	s := &swarm{total: sim.NewReport()}
+	s.resume(t)
 	s.playAll(t, n)
-	sim.Besiege(t, &s.total)
-	text := s.String(n)
+	n = uint64(len(s.sizes))
+	text := s.String()
 	fmt.Print(text)
-	if *reportFlag != "" && !t.Failed() {
-		if err := os.WriteFile(*reportFlag, []byte(text), 0o600); err != nil {
-			t.Error(err)
-		}
-	}
+	s.keep(t, text)
+	sim.Besiege(t, &s.total)
 	if s.short > 0 {
 		t.Errorf("%d worlds were shorter than 120 s", s.short)
 	}
@@ -85,11 +129,14 @@ func TestSwarm(t *testing.T) {
 }
 
 // String is the swarm's report, the same for the same seeds.
-func (s *swarm) String(n uint64) string {
+func (s *swarm) String() string {
 	slices.Sort(s.sizes)
 	var b strings.Builder
-	fmt.Fprintf(&b, "seeds %d to %d, each in safety and in liveness mode: %d with five kinds of faults or more, %d steps\n",
-		*fromFlag, *fromFlag+n-1, s.rich, s.steps)
+	modes := "each in safety and in liveness mode"
+	if *onceFlag {
+		modes = "each in liveness mode only"
+	}
+	fmt.Fprintf(&b, "%d worlds, %s; %d of them with five kinds of faults or more; %d steps\n", len(s.sizes), modes, s.rich, s.steps)
 	if len(s.sizes) > 0 {
 		fmt.Fprintf(&b, "nodes: half of the worlds up to %d, nine of ten up to %d, all up to %d\n",
 			s.sizes[len(s.sizes)/2], s.sizes[len(s.sizes)*9/10], s.sizes[len(s.sizes)-1])

@@ -42,11 +42,13 @@ type World struct {
 	hash   uint64
 	frame  []byte // scratch
 
-	renamed int // hosts, so far
+	renamed  int // hosts, so far
+	happened int // events
 
-	hosts []*Host // by index
-	Nodes []*Node // every process that ever was, in the order of their starts
-	conns []*conn // open ones; swept
+	hosts  []*Host          // by index
+	hostOf map[string]*Host // by address
+	Nodes  []*Node          // every process that ever was, in the order of their starts
+	conns  []*conn          // open ones; swept
 
 	net  faultyNet
 	feed func(*Node) // discovery looks again for a node; nil: it does not
@@ -64,7 +66,7 @@ type World struct {
 
 // New makes an empty world.
 func New(cfg Config) *World {
-	w := &World{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), Report: NewReport()}
+	w := &World{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), Report: NewReport(), hostOf: map[string]*Host{}}
 	w.apps.world = w
 	w.checks.init(w)
 	return w
@@ -133,6 +135,7 @@ func (w *World) Run(d time.Duration) {
 			return
 		}
 		e := w.events.pop()
+		w.happened++
 		switch e.kind {
 		case eventDo:
 			e.do()

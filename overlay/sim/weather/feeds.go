@@ -10,7 +10,9 @@ type feedKind struct {
 
 // feedKinds begins with the only honest one.
 var feedKinds = []feedKind{
-	{"", func(y *Weather, _ *sim.Node) []string { return y.addrs(func(h *sim.Host) bool { return h.Node() != nil }, 3) }},
+	{"", func(y *Weather, _ *sim.Node) []string {
+		return y.addrs(func(h *sim.Host) bool { return h.Node() != nil }, 3)
+	}},
 	{"discovery is stale", func(y *Weather, _ *sim.Node) []string { return y.addrs(func(*sim.Host) bool { return true }, 6) }},
 	{"discovery is partial", func(y *Weather, _ *sim.Node) []string {
 		return y.addrs(func(h *sim.Host) bool { return h.Node() != nil && h.Zone() == "a" }, 1)

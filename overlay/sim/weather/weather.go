@@ -2,7 +2,6 @@ package weather
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -51,7 +50,7 @@ const (
 func Draw(p Plan) *Weather {
 	r := rand.New(rand.NewPCG(p.Seed, 0x3ea7e2))
 	y := &Weather{Plan: p, drawn: r, dice: r, calls: rand.New(rand.NewPCG(p.Seed, 0xca115)), news: rand.New(rand.NewPCG(p.Seed, 0x4ee5))}
-	y.Nodes = 3 + int(98*math.Pow(r.Float64(), 8))
+	y.Nodes = size(r)
 	if p.Nodes > 0 {
 		y.Nodes = p.Nodes
 	}
@@ -66,10 +65,22 @@ func Draw(p Plan) *Weather {
 	r.Shuffle(len(feeds), func(i, j int) { feeds[i], feeds[j] = feeds[j], feeds[i] })
 	y.feeds = feeds[:1+r.IntN(len(feeds))]
 	// One fault, and one call, costs steps in the number of nodes.
-	size := 1 + float64(y.Nodes)/6
-	y.pace = time.Duration(size * float64(200*time.Millisecond) * (1 + 20*pow4(r.Float64())))
-	y.asking = time.Duration(size * float64(150*time.Millisecond) * (1 + 20*pow4(r.Float64())))
+	slower := 1 + float64(y.Nodes)/6
+	y.pace = time.Duration(slower * float64(200*time.Millisecond) * (1 + 20*pow4(r.Float64())))
+	y.asking = time.Duration(slower * float64(150*time.Millisecond) * (1 + 20*pow4(r.Float64())))
 	return y
+}
+
+// size draws how many nodes there are. Most defects need few, and small worlds are quick; some need many.
+func size(r *rand.Rand) int {
+	switch p := r.Float64(); {
+	case p < 0.02:
+		return 40 + r.IntN(61)
+	case p < 0.1:
+		return 16 + r.IntN(25)
+	default:
+		return 3 + r.IntN(5) + r.IntN(9)
+	}
 }
 
 func pow4(x float64) float64 { return x * x * x * x }
@@ -349,7 +360,7 @@ func (y *Weather) stay(core []*sim.Node, d time.Duration) {
 	w := y.world
 	enough := w.Now()
 	for end := w.Now() + d; w.Now() < end && w.Failed() == ""; {
-		w.Run(250 * time.Millisecond)
+		w.Run(time.Second)
 		words := w.LinksEnough(core)
 		if words == "" {
 			enough = w.Now()
