@@ -58,7 +58,7 @@ func weaker(a, b proto.DialFailed) proto.DialFailed {
 }
 
 func (o *Overlay) dialFailed(f proto.DialFailed) {
-	o.dials.add(f.Why.String())
+	o.dials.add(DialCount{proto.DialOwner(f.Tag).String(), f.Why.String()})
 	o.inbox.post(f)
 }
 
@@ -90,7 +90,7 @@ func (o *Overlay) dialOne(ctx context.Context, d *proto.Dial, addr string, left 
 		}
 		return err
 	}
-	o.dials.add("up")
+	o.dials.add(DialCount{d.Owner.String(), "up"})
 	o.linkUp(l, g, proto.LinkUp{Dialed: true, Tag: d.Tag})
 	return nil
 }

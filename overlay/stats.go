@@ -21,7 +21,7 @@ type Stats struct {
 	Refused             map[string]uint64 // connections and dials that did not become a link, by reason
 	AcceptErrors        uint64            // accepts that failed, mostly for lack of descriptors
 	Handshakes          int               // connections not admitted yet, now
-	Dials               map[string]uint64 // "up", or why not
+	Dials               map[DialCount]uint64
 	Unread              map[string]uint64 // frames not understood, by reason; all but later_version ended their link
 	Ignored             map[string]uint64 // what peers sent and was not acted upon, by reason
 	Lag                 Lag
@@ -40,10 +40,10 @@ type meters struct {
 	bytesIn, bytesOut atomic.Uint64
 	acceptErrors      atomic.Uint64
 	refusals          refusals
-	dials             labels
+	dials             tally[DialCount]
 	dialsSaid         failedDials
-	unread            labels
-	ignored           labels
+	unread            tally[string]
+	ignored           tally[string]
 	frames            struct{ in, out frameMeter }
 	lag               lagMeter
 	publishedAt       time.Time // owned by the loop
@@ -73,25 +73,31 @@ func (o *Overlay) Stats() Stats {
 	return s
 }
 
-// labels counts by label; labels are constants of ours, so they are few.
-type labels struct {
+// tally counts by label; labels are constants of ours, so they are few.
+type tally[K comparable] struct {
 	mu    sync.Mutex // guards count
-	count map[string]uint64
+	count map[K]uint64
 }
 
-func (l *labels) add(label string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.count == nil {
-		l.count = map[string]uint64{}
+// DialCount is what dials are counted by.
+type DialCount struct {
+	Owner  string // the machine that dialled
+	Result string // "up", or why not
+}
+
+func (t *tally[K]) add(label K) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count == nil {
+		t.count = map[K]uint64{}
 	}
-	l.count[label]++
+	t.count[label]++
 }
 
-func (l *labels) read() map[string]uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.count)
+func (t *tally[K]) read() map[K]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.count)
 }
 
 // frameMeter counts frames by message. The map never changes once it is made.

@@ -64,7 +64,9 @@ func (c collector) overlayMetrics(e emitter) {
 	e.gauge("overlay_handshakes", "Connections that have not proven their membership yet.", float64(s.Handshakes))
 	e.counter("overlay_accept_errors_total", "Accepts that failed, mostly for lack of descriptors.", float64(s.AcceptErrors))
 	e.labelled("overlay_refused_total", "Connections and dials that did not become a link.", "reason", s.Refused)
-	e.labelled("overlay_dials_total", "Dials by how they ended.", "result", s.Dials)
+	for d, n := range s.Dials {
+		e.counter("overlay_dials_total", "Dials by who wanted them and how they ended.", float64(n), "owner", d.Owner, "result", d.Result)
+	}
 	e.labelled("overlay_unread_total", "Frames that were not understood.", "reason", s.Unread)
 	e.labelled("overlay_ignored_total", "What peers sent and was not acted upon.", "reason", s.Ignored)
 	e.counter("overlay_loop_batches_total", "Batches of inputs that the loop has taken.", float64(s.Lag.Batches))

@@ -53,6 +53,7 @@ func TestACrowdSpawnedAtOnceFromOneNameIsOneComponent(t *testing.T) {
 		}
 		set.Listen = home(i) + ":" + podPort
 		set.Sources = fmt.Sprintf("[{kind: dns, names: [pods.%s], port: %s, nameservers: [%q]}]", origin, podPort, s.addr)
+		set.Rest = flocktest.HTTP
 		last = time.Now()
 	}})
 	before, began := listenTrouble(t), time.Now()
@@ -60,6 +61,7 @@ func TestACrowdSpawnedAtOnceFromOneNameIsOneComponent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d spawned in %v; all could be asked %v after the last", crowd, last.Sub(began).Round(time.Millisecond), time.Since(last).Round(time.Millisecond))
+	defer printDials(t, w)
 	awaitCalmly(t, "one component of views of at most 5", last, bound, func() error { return w.OneComponent(5) })
 	awaitCalmly(t, "each knows all", last, bound, func() error { return allKnow(t, w, crowd) })
 	after := listenTrouble(t)
@@ -67,6 +69,20 @@ func TestACrowdSpawnedAtOnceFromOneNameIsOneComponent(t *testing.T) {
 	if after != before {
 		t.Errorf("the kernel dropped connections: %+v before, %+v after", before, after)
 	}
+}
+
+// printDials tells what the dials of all were for, and what became of them.
+func printDials(t *testing.T, w *flocktest.World) {
+	t.Helper()
+	sum := map[string]float64{}
+	for _, b := range w.Birds() {
+		for name, n := range w.Metrics(b) {
+			if labels, is := strings.CutPrefix(name, "starling_overlay_dials_total"); is {
+				sum[labels] += n
+			}
+		}
+	}
+	t.Logf("dials: %v", sum)
 }
 
 // awaitCalmly asks twice a second, so that asking 200 does not keep them from their work.

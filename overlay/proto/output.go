@@ -52,6 +52,21 @@ const (
 	OwnerHeal
 )
 
+func (o Owner) String() string {
+	switch o {
+	case OwnerViews:
+		return "views"
+	case OwnerDirectory:
+		return "directory"
+	case OwnerWave:
+		return "wave"
+	case OwnerHeal:
+		return "heal"
+	default:
+		panic("proto: unknown owner")
+	}
+}
+
 // DialTag makes the tag of a dial from its owner and the owner's own counter
 // (below 2^56), so that the core can route the answer.
 func DialTag(owner Owner, n uint64) uint64 { return uint64(owner)<<56 | n }
