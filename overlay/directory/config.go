@@ -20,8 +20,8 @@ type Config struct {
 	// MissedMax is how many pings in a row may go unanswered, times our own
 	// health + 1, before the link is called silent. Fewer: false alarms.
 	MissedMax int
-	// ProbeTimeout is the time a probe has for dial, handshake and ping.
-	// Shorter: loaded nodes look dead; longer: every detection waits for it.
+	// ProbeTimeout is the time a probe has for dial, handshake and ping, times
+	// our own health + 1. Shorter: loaded nodes look dead; longer: every detection waits for it.
 	ProbeTimeout time.Duration
 	// ProbeTries is how many probes must fail in a row before they accuse a
 	// member that we hold no link to.
@@ -31,8 +31,8 @@ type Config struct {
 	ProbeEvery time.Duration
 	// ProbesMax is how many probes may run at once. Each costs a descriptor.
 	ProbesMax int
-	// SweepEvery is the time between probes while sweeping, after one failed or
-	// SweepShare percent of the members were certified within SweepWindow.
+	// SweepEvery is the least time between probes while sweeping, after one failed
+	// or SweepShare percent of the members were certified within SweepWindow.
 	SweepEvery  time.Duration
 	SweepShare  int // percent
 	SweepWindow time.Duration

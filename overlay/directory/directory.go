@@ -62,6 +62,7 @@ type Directory struct {
 	sweeping  bool
 	sweepAt   time.Time
 	row       int // probes of this sweep that succeeded in a row
+	window    int // probes that this sweep may have under way, at least 1
 
 	// our own health
 	last       time.Time // when we were last called

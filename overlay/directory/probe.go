@@ -18,12 +18,14 @@ const (
 	forName                        // a newcomer has its name
 )
 
-// probe is one dial, handshake and ping within ProbeTimeout.
+// probe is one dial, handshake and ping. It has ProbeTimeout, and as much again for each point of our own health: who
+// is slow takes others for slow (Lifeguard, section IV-A).
 type probe struct {
 	target peer.ID
 	wants  wants
 	tag    uint64
 	began  time.Time
+	ends   time.Time
 	link   proto.LinkID // zero: not yet connected
 	over   bool         // its end was told; the dial's answer is still owed
 }
@@ -41,11 +43,11 @@ func (d *Directory) probe(now time.Time, r *record, why wants, out *proto.Out) b
 		return false
 	}
 	d.dials++
-	p := &probe{target: r.id(), wants: why, tag: proto.DialTag(proto.OwnerDirectory, d.dials), began: now}
+	p := &probe{target: r.id(), wants: why, tag: proto.DialTag(proto.OwnerDirectory, d.dials), began: now, ends: now.Add(d.patient(d.cfg.ProbeTimeout))}
 	d.probes.Put(p.target, p)
 	d.byTag[p.tag] = p
 	out.Add(proto.Dial{
-		Tag: p.tag, Owner: proto.OwnerDirectory, Kind: proto.LinkProbe, Addrs: r.entry.Addrs, Expect: p.target, Timeout: d.cfg.ProbeTimeout,
+		Tag: p.tag, Owner: proto.OwnerDirectory, Kind: proto.LinkProbe, Addrs: r.entry.Addrs, Expect: p.target, Timeout: p.ends.Sub(now),
 	})
 	return true
 }
@@ -68,10 +70,11 @@ func (d *Directory) LinkUp(now time.Time, in proto.LinkUp, out *proto.Out) {
 	p.link = in.Link
 	d.byLink[p.link] = p
 	out.Add(proto.Send{Link: p.link, Msg: d.newPing(now)})
-	d.timers.push(p.endsAt(d), p.target)
+	d.timers.push(p.ends, p.target)
 }
 
-func (p *probe) endsAt(d *Directory) time.Time { return p.began.Add(d.cfg.ProbeTimeout) }
+// patient stretches a time by our own health.
+func (d *Directory) patient(t time.Duration) time.Duration { return t * time.Duration(d.health+1) }
 
 // LinkDown: a probe's link is gone.
 func (d *Directory) LinkDown(now time.Time, in proto.LinkDown, out *proto.Out) {
@@ -107,7 +110,7 @@ func (d *Directory) DialFailed(now time.Time, in proto.DialFailed, out *proto.Ou
 
 // probeDue ends a probe whose pong did not come in time. A dial ends by itself.
 func (d *Directory) probeDue(now time.Time, id peer.ID, out *proto.Out) {
-	if p, ok := d.probes.Get(id); ok && p.link != 0 && !now.Before(p.endsAt(d)) {
+	if p, ok := d.probes.Get(id); ok && p.link != 0 && !now.Before(p.ends) {
 		d.probeFailed(now, p, false, out)
 	}
 }
@@ -131,6 +134,7 @@ func (d *Directory) probeAnswered(now time.Time, p *probe, sent time.Time, out *
 	d.close(p, out)
 	if p.wants&forWatch != 0 {
 		d.row++
+		d.window = min(d.window+1, d.windowMax())
 	}
 	if p.wants&forName != 0 {
 		d.nameProbed(now, p.target, true, out)
@@ -159,6 +163,11 @@ func (d *Directory) probeFailed(now time.Time, p *probe, hard bool, out *proto.O
 	if p.wants&forWatch != 0 {
 		d.row = 0
 		d.sweep(now)
+		if hard {
+			d.window = min(2*d.window, d.windowMax())
+		} else {
+			d.window = max(1, d.window/2)
+		}
 	}
 	if p.wants&forName != 0 {
 		d.nameProbed(now, p.target, false, out)
@@ -195,6 +204,11 @@ func (d *Directory) retry(now time.Time, p *probe) {
 
 // watch probes members that we hold no link to: one each period, and one after
 // another while sweeping.
+//
+// A sweep must not feed on itself. Probes cost both ends a handshake; where all
+// are short of processor time, probes fail because of the probes. So a sweep has
+// a window of probes under way, as TCP has of bytes (RFC 5681): it opens with
+// every prompt answer, be it a refusal, and closes with every time-out.
 func (d *Directory) watch(now time.Time, out *proto.Out) {
 	if !now.Before(d.probeAt) {
 		d.probeAt = now.Add(d.jitter(d.cfg.ProbeEvery))
@@ -204,15 +218,31 @@ func (d *Directory) watch(now time.Time, out *proto.Out) {
 		return
 	}
 	d.sweepAt = now.Add(d.cfg.SweepEvery)
-	if d.row >= d.cfg.SweepRow || d.isCutOff(now) || !d.probeAny(now, out) {
+	switch {
+	case d.row >= d.cfg.SweepRow, d.isCutOff(now):
 		d.sweeping = false
+	case d.watching() < d.window:
+		d.sweeping = d.probeAny(now, out)
 	}
 }
+
+// watching is how many probes for watch are under way.
+func (d *Directory) watching() (n int) {
+	for _, p := range d.probes.All() {
+		if p.wants&forWatch != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// windowMax is how many probes can be under way if one begins each SweepEvery.
+func (d *Directory) windowMax() int { return max(1, int(d.cfg.ProbeTimeout/d.cfg.SweepEvery)) }
 
 // sweep begins one.
 func (d *Directory) sweep(now time.Time) {
 	if !d.sweeping && !d.leaving && now.After(d.quietUntil) {
-		d.sweeping, d.sweepAt, d.row = true, now, 0
+		d.sweeping, d.sweepAt, d.row, d.window = true, now, 0, 1
 	}
 }
 
