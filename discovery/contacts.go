@@ -44,9 +44,39 @@ const (
 	UseCrowded     Use = "crowded"     // more than contacts_max stand before it
 )
 
+// verdict is a use, and what explains it; words are made of it only for who asks.
 type verdict struct {
-	use Use
-	why string
+	use   Use
+	than  string // duplicate: the contact before it, if it is the same node
+	count int    // crowded: the contacts before it
+}
+
+// why says in words how the record came to its verdict.
+func (l *ledger) why(r *record, v verdict, now time.Time) string {
+	switch v.use {
+	case UseSelf:
+		return "is this node"
+	case UseTerminating:
+		return "is terminating"
+	case UseLeft:
+		return fmt.Sprintf("node %s left %v ago; offered again after %v", r.endNode, now.Sub(r.endAt).Round(time.Second), leftHold)
+	case UseLater:
+		return fmt.Sprintf("dial failed: %s; next try in %v", r.dialErr, r.notBefore.Sub(now).Round(time.Second))
+	case UseDuplicate:
+		if v.than != "" {
+			return "is the same node as " + v.than
+		}
+		return "its addresses are those of contacts before it"
+	case UseCrowded:
+		return fmt.Sprintf("%d contacts stand before it (contacts_max)", v.count)
+	case UseContact:
+		if !l.vouched(r) {
+			return "no source vouches for it now; kept until the overlay loses it and the grace is over"
+		}
+		return "vouched for"
+	default:
+		panic("discovery: unknown use")
+	}
 }
 
 // choose returns the contacts, best first, and what became of each record.
@@ -56,12 +86,13 @@ type verdict struct {
 // in turn, so that one bad source or zone does not fill the front.
 func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
 	verdicts := make(map[string]verdict, len(l.records))
-	var order []*ranked
+	order := make([]*ranked, 0, len(l.records))
+	groups := map[group]uint64{}
 	for _, r := range l.records {
-		v := l.judge(r, now)
-		verdicts[r.key] = v
-		if v.use == UseContact || v.use == UseLater {
-			order = append(order, l.rank(r, now))
+		use := l.judge(r, now)
+		verdicts[r.key] = verdict{use: use}
+		if use == UseContact || use == UseLater {
+			order = append(order, l.rank(r, groups, now))
 		}
 	}
 	spread(order)
@@ -70,7 +101,7 @@ func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
 	byAddr, byNode := map[string]int{}, map[string]int{} // index in contacts
 	for _, o := range order {
 		r, node := o.rec, l.nodeOf(o.rec, now)
-		addrs := slices.DeleteFunc(r.addrs(), func(a string) bool {
+		addrs := slices.DeleteFunc(slices.Clone(r.addrs()), func(a string) bool {
 			_, taken := byAddr[a]
 			return taken || l.isSelfAddr(a, now)
 		})
@@ -80,13 +111,13 @@ func (l *ledger) choose(now time.Time) ([]Contact, map[string]verdict) {
 			c := &contacts[at]
 			c.Addrs = append(c.Addrs, addrs...)
 			c.Vouched = c.Vouched || l.vouched(r)
-			verdicts[r.key] = verdict{UseDuplicate, fmt.Sprintf("is the same node as %s", c.Key)}
+			verdicts[r.key] = verdict{use: UseDuplicate, than: c.Key}
 		case len(addrs) == 0:
 			// The same address is no proof of the same peer, so nothing is merged;
 			// but nobody needs to dial it twice.
-			verdicts[r.key] = verdict{UseDuplicate, "its addresses are those of contacts before it"}
+			verdicts[r.key] = verdict{use: UseDuplicate}
 		case len(contacts) >= l.cfg.ContactsMax:
-			verdicts[r.key] = verdict{UseCrowded, fmt.Sprintf("%d contacts stand before it (contacts_max)", len(contacts))}
+			verdicts[r.key] = verdict{use: UseCrowded, count: len(contacts)}
 			continue
 		default:
 			at = len(contacts)
@@ -137,22 +168,20 @@ func (l *ledger) vouched(r *record) bool {
 }
 
 // judge says what becomes of r, before it is compared with others.
-func (l *ledger) judge(r *record, now time.Time) verdict {
+func (l *ledger) judge(r *record, now time.Time) Use {
 	// A source may give one key the addresses of several nodes; then what is true
 	// of one of them must not hide another that lives.
 	switch alive := l.alive(r, now); {
 	case l.isSelf(r, now) && !alive:
-		return verdict{UseSelf, "is this node"}
+		return UseSelf
 	case r.newest().Terminating == Yes:
-		return verdict{UseTerminating, "is terminating"}
+		return UseTerminating
 	case r.end == wentAway && !alive && now.Sub(r.endAt) < leftHold && !l.vouchedAnew(r):
-		return verdict{UseLeft, fmt.Sprintf("node %s left %v ago; offered again after %v", r.endNode, now.Sub(r.endAt).Round(time.Second), leftHold)}
+		return UseLeft
 	case r.notBefore.After(now):
-		return verdict{UseLater, fmt.Sprintf("dial failed: %s; next try in %v", r.dialErr, r.notBefore.Sub(now).Round(time.Second))}
-	case !l.vouched(r):
-		return verdict{UseContact, "no source vouches for it now; kept until the overlay loses it and the grace is over"}
+		return UseLater
 	default:
-		return verdict{UseContact, "vouched for"}
+		return UseContact
 	}
 }
 
@@ -170,19 +199,27 @@ type ranked struct {
 	late  bool   // dialled lately
 	group uint64 // rank of its source and zone
 	turn  int    // its place within the group
-	hash  uint64
 }
 
-func (l *ledger) rank(r *record, now time.Time) *ranked {
-	o := &ranked{rec: r, hash: mix(l.cfg.Self, r.key), late: !r.tried.IsZero() && now.Sub(r.tried) < triedLately}
-	src, zone := len(l.books)-1, r.newest().Labels[LabelZone]
+// group is whose contacts come in turn with those of others.
+type group struct {
+	src  int
+	zone string
+}
+
+func (l *ledger) rank(r *record, groups map[group]uint64, now time.Time) *ranked {
+	o := &ranked{rec: r, late: !r.tried.IsZero() && now.Sub(r.tried) < triedLately}
+	g := group{len(l.books) - 1, r.newest().Labels[LabelZone]}
 	for _, w := range r.words {
 		if w.withdrawn.IsZero() {
-			src = w.src
+			g.src = w.src
 			break
 		}
 	}
-	o.group = mix(l.cfg.Self, l.books[src].name+"\x00"+zone)
+	if _, known := groups[g]; !known {
+		groups[g] = mix(l.cfg.Self, l.books[g.src].name+"\x00"+g.zone)
+	}
+	o.group = groups[g]
 	switch {
 	case r.notBefore.After(now):
 		o.tier = 2
@@ -196,7 +233,7 @@ func (l *ledger) rank(r *record, now time.Time) *ranked {
 func spread(order []*ranked) {
 	slices.SortFunc(order, func(a, b *ranked) int {
 		return cmp.Or(cmp.Compare(a.tier, b.tier), compareBool(a.late, b.late), cmp.Compare(a.group, b.group),
-			cmp.Compare(a.hash, b.hash), cmp.Compare(a.rec.key, b.rec.key))
+			cmp.Compare(a.rec.hash, b.rec.hash), cmp.Compare(a.rec.key, b.rec.key))
 	})
 	for i := 1; i < len(order); i++ {
 		if a, b := order[i-1], order[i]; a.tier == b.tier && a.late == b.late && a.group == b.group {

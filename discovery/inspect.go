@@ -109,8 +109,8 @@ func (l *ledger) snapshot(now time.Time) Snapshot {
 	_, verdicts := l.choose(now)
 	for _, r := range l.records {
 		e := Explained{Candidate: r.newest().Clone(), Node: l.nodeOf(r, now), Alive: l.alive(r, now), Vouched: l.vouched(r)}
-		e.Addrs = r.addrs()
-		e.Use, e.Why = verdicts[r.key].use, verdicts[r.key].why
+		e.Addrs = slices.Clone(r.addrs())
+		e.Use, e.Why = verdicts[r.key].use, l.why(r, verdicts[r.key], now)
 		for _, w := range r.words {
 			if w.withdrawn.IsZero() {
 				vouched[w.src]++

@@ -48,6 +48,7 @@ type book struct {
 // record is one candidate.
 type record struct {
 	key   string
+	hash  uint64  // its place in our own order
 	words []*word // at most one a source, in the order of the sources
 
 	// former are addresses that no source names any longer under this key while
@@ -180,7 +181,7 @@ func (l *ledger) upsert(now time.Time, src int, cands []Candidate, skipped []Ski
 			continue
 		}
 		if r == nil {
-			r = &record{key: c.Key}
+			r = &record{key: c.Key, hash: mix(l.cfg.Self, c.Key)}
 			l.records[c.Key] = r
 		}
 		l.vouch(now, src, r, c)
@@ -346,8 +347,11 @@ func (r *record) word(src int) *word {
 	return nil
 }
 
-// addrs returns all addresses of r: those that are vouched for first.
+// addrs returns all addresses of r, those that are vouched for first; not to be changed.
 func (r *record) addrs() []string {
+	if len(r.words) == 1 { // as mostly, and this is asked often
+		return r.words[0].cand.Addrs
+	}
 	var addrs []string
 	for _, vouched := range []bool{true, false} {
 		for _, w := range r.words {

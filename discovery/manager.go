@@ -136,23 +136,23 @@ func (s sink) Fail(err error) {
 // Up tells that a node lives and advertises addrs ("host:port"); again when its
 // addresses change.
 func (m *Manager) Up(node string, addrs []string) {
-	m.change(func(time.Time) { m.ledger.up(node, addrs) })
+	m.noted(func(time.Time) { m.ledger.up(node, addrs) })
 }
 
 // Down tells that a node is taken for dead.
 func (m *Manager) Down(node string) {
-	m.change(func(now time.Time) { m.ledger.ended(now, node, wentDown) })
+	m.noted(func(now time.Time) { m.ledger.ended(now, node, wentDown) })
 }
 
 // Left tells that a node said goodbye.
 func (m *Manager) Left(node string) {
-	m.change(func(now time.Time) { m.ledger.ended(now, node, wentAway) })
+	m.noted(func(now time.Time) { m.ledger.ended(now, node, wentAway) })
 }
 
 // Dialed tells how a dial of a contact ended: with node as who answered the
 // handshake (our own ID if we dialled ourselves), or with why it failed.
 func (m *Manager) Dialed(addr, node string, err error) {
-	m.change(func(now time.Time) { m.ledger.dialed(now, addr, node, err, m.rng.Float64()) })
+	m.noted(func(now time.Time) { m.ledger.dialed(now, addr, node, err, m.rng.Float64()) })
 }
 
 // Isolated tells whether this node has too few links. If so all sources are
@@ -191,11 +191,24 @@ func (m *Manager) Snapshot() Snapshot {
 }
 
 // change does f under the lock and has the outcome published soon.
-func (m *Manager) change(f func(now time.Time)) {
+func (m *Manager) change(f func(now time.Time)) { m.changeWithin(1, f) }
+
+// noted does f, which the overlay told. It adds no contact, so that only who
+// lacks links is in a hurry for the outcome: where hundreds join at once,
+// choosing contacts anew for each would cost more than the joins.
+func (m *Manager) noted(f func(now time.Time)) { m.changeWithin(unhurried, f) }
+
+// unhurried is how many debounces the overlay's own news may wait.
+const unhurried = 10
+
+func (m *Manager) changeWithin(debounces int, f func(now time.Time)) {
 	m.mu.Lock()
 	now := time.Now()
 	f(now)
-	m.publishSoon(now)
+	if m.ledger.isolated {
+		debounces = 1
+	}
+	m.publishWithin(now, time.Duration(debounces)*m.cfg.Debounce)
 	m.mu.Unlock()
 	select {
 	case m.poke <- struct{}{}:
@@ -203,18 +216,16 @@ func (m *Manager) change(f func(now time.Time)) {
 	}
 }
 
-// publishSoon needs mu.
-func (m *Manager) publishSoon(now time.Time) {
-	if !m.publishAt.IsZero() && !m.force {
-		return
-	}
-	m.publishAt = now.Add(m.cfg.Debounce)
+// publishWithin needs mu.
+func (m *Manager) publishWithin(now time.Time, wait time.Duration) {
 	if m.force {
-		m.publishAt = now
+		wait = 0
 	}
-	if m.publishAt.Before(m.startAt) {
-		m.publishAt = m.startAt
+	at := now.Add(wait)
+	if at.Before(m.startAt) {
+		at = m.startAt
 	}
+	m.publishAt = soonest(m.publishAt, at)
 }
 
 func (m *Manager) loop(ctx context.Context) {
@@ -240,7 +251,7 @@ func (m *Manager) loop(ctx context.Context) {
 func (m *Manager) turn(now time.Time) (next time.Time) {
 	m.mu.Lock()
 	if !m.tickAt.IsZero() && !now.Before(m.tickAt) {
-		m.publishSoon(now) // time changed something
+		m.publishWithin(now, m.cfg.Debounce) // time changed something
 	} else if next = soonest(m.publishAt, soonest(m.tickAt, m.refreshAt)); next.IsZero() || now.Before(next) {
 		m.mu.Unlock()
 		return next

@@ -171,6 +171,32 @@ func TestContactsAreToldOnceThingsSettle(t *testing.T) {
 	})
 }
 
+func TestTheOverlaysNewsWaitLongerUnlessLinksAreWanted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newScript()
+		r := run(t, nil, s.source("one"))
+		s.observe(Partial{Candidates: peers("a b")})
+		wait(350 * time.Millisecond)
+		r.Up("node-a", []string{addr("a")})
+		wait(999 * time.Millisecond)
+		if r.times() != 1 {
+			t.Errorf("told %d times within a second of the news, want once before it", r.times())
+		}
+		wait(time.Millisecond)
+		if r.times() != 2 {
+			t.Errorf("told %d times a second after the news, want 2", r.times())
+		}
+		r.Isolated(true) // told at once
+		wait(time.Second)
+		before := r.times()
+		r.Up("node-b", []string{addr("b")})
+		wait(100 * time.Millisecond)
+		if r.times() != before+1 {
+			t.Errorf("told %d times after the debounce, want %d", r.times(), before+1)
+		}
+	})
+}
+
 func TestASlowConsumerGetsTheNewestAndHoldsUpNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, gate := newScript(), make(chan struct{})
