@@ -16,12 +16,10 @@ import (
 	"github.com/starlingmesh/starling/cmd/starling/flock/flocktest"
 )
 
-// crowdSize is how many are spawned: 100, or STARLING_DNS_CROWD. The promise is 200. On two cores 200 processes that start at
-// once take all of the processors for longer than a probe has, call each other dead, and dial each other so often to find out
-// that they stay busy with it; 100 are one component after 4 s.
+// crowdSize is how many are spawned: 200, or STARLING_DNS_CROWD.
 func crowdSize(t *testing.T) int {
 	t.Helper()
-	n := 100
+	n := 200
 	if text := os.Getenv("STARLING_DNS_CROWD"); text != "" {
 		if _, err := fmt.Sscan(text, &n); err != nil || n < 1 || n > 250 {
 			t.Fatalf("STARLING_DNS_CROWD: %q is no number from 1 to 250", text)
@@ -62,7 +60,8 @@ func TestACrowdSpawnedAtOnceFromOneNameIsOneComponent(t *testing.T) {
 	}
 	t.Logf("%d spawned in %v; all could be asked %v after the last", crowd, last.Sub(began).Round(time.Millisecond), time.Since(last).Round(time.Millisecond))
 	defer printDials(t, w)
-	awaitCalmly(t, "one component of views of at most 5", last, bound, func() error { return w.OneComponent(5) })
+	// Components that met while the crowd came may be held together by bridges, two a node, for a minute.
+	awaitCalmly(t, "one component of at most 5 links and 2 bridges each", last, bound, func() error { return w.OneComponent(7) })
 	awaitCalmly(t, "each knows all", last, bound, func() error { return allKnow(t, w, crowd) })
 	after := listenTrouble(t)
 	t.Logf("listen overflows: %d, drops: %d", after.overflows-before.overflows, after.drops-before.drops)
@@ -85,11 +84,11 @@ func printDials(t *testing.T, w *flocktest.World) {
 	t.Logf("dials: %v", sum)
 }
 
-// awaitCalmly asks twice a second, so that asking 200 does not keep them from their work.
+// awaitCalmly asks every two seconds, so that asking 200 for 200 members does not keep them from their work.
 func awaitCalmly(t *testing.T, what string, since time.Time, bound time.Duration, so func() error) {
 	t.Helper()
 	end := time.After(slack * bound)
-	ticks := time.NewTicker(500 * time.Millisecond)
+	ticks := time.NewTicker(2 * time.Second)
 	defer ticks.Stop()
 	for {
 		err := so()

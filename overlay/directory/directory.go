@@ -189,7 +189,7 @@ func (d *Directory) tick(now time.Time) {
 	if now.Before(d.tickAt) {
 		return
 	}
-	if late := now.Sub(d.tickAt); late > d.cfg.GapMax/4 {
+	if late := now.Sub(d.tickAt); late > d.cfg.GapMax/10 {
 		d.unwell()
 	} else if d.ticks++; d.ticks >= 2 {
 		d.ticks, d.health = 0, max(0, d.health-1)

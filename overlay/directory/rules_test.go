@@ -283,6 +283,84 @@ func TestASweepGoesOnUntilTenInARowSucceed(t *testing.T) {
 	}
 }
 
+// Where nobody has time to answer, probing must not take what time there is.
+func TestASweepThatNobodyAnswersHasOneProbeUnderWay(t *testing.T) {
+	c := newCourt(t, 40, nil)
+	c.up(1)
+	c.d.sweep(c.now)
+	type dialled struct {
+		proto.Dial
+		ends time.Time
+	}
+	var open []dialled
+	dials := 0
+	for range 200 { // 10 s
+		c.pass(50*time.Millisecond, 1)
+		for len(open) > 0 && !c.now.Before(open[0].ends) {
+			c.fail(open[0].Dial, proto.DialTimeout)
+			open = open[1:]
+		}
+		for _, o := range c.out.List {
+			if dial, ok := o.(proto.Dial); ok {
+				dials++
+				open = append(open, dialled{dial, c.now.Add(dial.Timeout)})
+			}
+		}
+		c.out.List = nil
+		if n := c.d.watching(); n > 1 {
+			t.Fatalf("%d probes of the sweep at once", n)
+		}
+	}
+	if !c.d.sweeping || dials > 30 { // of each target three tries, two of them half a second after the one before began
+		t.Errorf("sweeping %v, %d dials in 10 s", c.d.sweeping, dials)
+	}
+}
+
+func TestPromptAnswersOpenTheWindowOfASweepAndTimeoutsCloseIt(t *testing.T) {
+	c := newCourt(t, 60, nil)
+	c.up(1)
+	c.d.sweep(c.now)
+	next := func() proto.Dial { // of the sweep, not another try
+		for {
+			c.pass(10*time.Millisecond, 1)
+			for _, o := range c.out.List {
+				dial, is := o.(proto.Dial)
+				if p, known := c.d.probes.Get(dial.Expect); is && known && p.wants&forWatch != 0 {
+					c.out.List = nil
+					return dial
+				}
+			}
+		}
+	}
+	for _, want := range []int{2, 4, 8, 16, 20, 20} {
+		c.fail(next(), proto.DialRefused)
+		if c.d.window != want {
+			t.Fatalf("after a refusal: %d at once, want %d", c.d.window, want)
+		}
+	}
+	for _, want := range []int{10, 5, 2, 1, 1} {
+		c.fail(next(), proto.DialTimeout)
+		if c.d.window != want {
+			t.Fatalf("after a time-out: %d at once, want %d", c.d.window, want)
+		}
+	}
+	c.answer(next())
+	if c.d.window != 2 {
+		t.Fatalf("after a pong: %d at once, want 2", c.d.window)
+	}
+}
+
+func TestAProbeHasMoreTimeIfWeAreNotWell(t *testing.T) {
+	c := newCourt(t, 8, nil)
+	c.up(1)
+	c.up(2)
+	c.d.health = 2
+	c.reset(1)
+	if dial := c.dialed(1); dial.Timeout != 3*time.Second {
+		t.Errorf("%v, want 3 s", dial.Timeout)
+	}
+}
+
 // --- the court -------------------------------------------------------------------------
 
 // accuser makes us an accuser of member 1, on hard evidence.
@@ -567,7 +645,7 @@ func TestBeingLateCostsHealthAndBeingInTimeRestoresIt(t *testing.T) {
 	c := newCourt(t, 1, nil)
 	c.up(1)
 	for range 20 {
-		c.now = c.d.Deadline().Add(900 * time.Millisecond)
+		c.now = c.d.Deadline().Add(110 * time.Millisecond) // more than a tenth of GapMax
 		c.d.Wake(c.now, &c.out)
 	}
 	if h := c.d.Health(); h < 3 || h > 8 {
