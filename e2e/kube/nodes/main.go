@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,7 +54,7 @@ func Main(prepare func(context.Context) error, tests func() int) int {
 func outside(prepare func(context.Context) error) (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := machineCan(); err != nil {
+	if err := machineCan(ctx); err != nil {
 		return 0, err
 	}
 	for _, name := range []string{"kubernetes", "helm"} {
@@ -94,7 +95,7 @@ var programs = []struct{ path, pkg string }{
 }
 
 // machineCan says everything that this machine lacks for a cluster, after installing what can be installed.
-func machineCan() error {
+func machineCan(ctx context.Context) error {
 	if os.Getuid() != 0 {
 		return errors.New("these tests run a Kubernetes cluster: they need root")
 	}
@@ -114,12 +115,12 @@ func machineCan() error {
 			lacks = append(lacks, fmt.Errorf("no writable cgroup controller %q below /sys/fs/cgroup", controller))
 		}
 	}
-	c := exec.Command("true")
+	c := exec.CommandContext(ctx, "true")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
 	if err := c.Run(); err != nil {
 		lacks = append(lacks, fmt.Errorf("no namespaces of processes, mounts and network: %w", err))
 	}
-	if !hasOverlay() {
+	if !hasOverlay(ctx) {
 		lacks = append(lacks, errors.New("no overlay file system in this kernel, and `modprobe overlay` brings none"))
 	}
 	if err := errors.Join(lacks...); err != nil {
@@ -128,12 +129,12 @@ func machineCan() error {
 	return nil
 }
 
-func hasOverlay() bool {
+func hasOverlay(ctx context.Context) bool {
 	known := func() bool {
 		systems, err := os.ReadFile("/proc/filesystems")
 		return err == nil && strings.Contains(string(systems), "\toverlay\n")
 	}
-	return known() || exec.Command("modprobe", "overlay").Run() == nil && known()
+	return known() || exec.CommandContext(ctx, "modprobe", "overlay").Run() == nil && known()
 }
 
 // cgroupRoots are the places where cgroups are made: one for each controller (version 1), or one for all (version 2).
@@ -167,8 +168,8 @@ func removeCgroups(name string) error {
 			return nil
 		})
 		all = append(all, err)
-		for i := len(below) - 1; i >= 0; i-- { // deepest last
-			if err := os.Remove(below[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		for _, path := range slices.Backward(below) { // the deepest come last
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				all = append(all, err)
 			}
 		}

@@ -40,7 +40,7 @@ func (c *Cluster) addNode(ctx context.Context, number int) (*Node, error) {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := n.hold(); err != nil {
+	if err := n.hold(ctx); err != nil {
 		return nil, fmt.Errorf("make its namespaces: %w", err)
 	}
 	for _, words := range []string{
@@ -131,8 +131,8 @@ func (n *Node) file(name string) string { return filepath.Join(n.dir, name) }
 const holdKey = "STARLING_NODE"
 
 // hold starts a process in new namespaces. It mounts what programs of a node are to find at their usual places.
-func (n *Node) hold() error {
-	n.holder = exec.Command("/proc/self/exe")
+func (n *Node) hold(ctx context.Context) error {
+	n.holder = exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")
 	n.holder.Env = append(os.Environ(), holdKey+"="+n.dir)
 	n.holder.Stderr = os.Stderr
 	n.holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
@@ -171,7 +171,7 @@ func prepare(dir string) error {
 		return nil
 	}
 	for _, d := range []string{"lib", "log"} { // kubelet, containerd and CNI keep things in /var/lib, and logs of pods in /var/log
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o750); err != nil {
 			return err
 		}
 		if err := mount(filepath.Join(dir, d), "/var/"+d, "", unix.MS_BIND); err != nil {

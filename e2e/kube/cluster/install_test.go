@@ -1,0 +1,98 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+const demo = "app.kubernetes.io/component=demo"
+
+func TestAnInstallationWithDefaultsWorks(t *testing.T) {
+	w := newWorld(t)
+	t.Log(w.install("birds"))
+	pods := names(w.pods(demo))
+	if len(pods) != 5 {
+		t.Fatalf("the pods are %v, want five", pods)
+	}
+	w.awaitMembers("five members at each of five", pods)
+	w.figures(demo)
+	t.Log(w.helm("test", "birds", "--logs"))
+	// What the notes say, word for word.
+	out := w.kubectl("exec", "deploy/birds-starling-demo", "-c", "starling", "--", "/starling", "multicall", "demo.echo", "hello")
+	t.Logf("\n%s", out)
+	w.must("five replies", wantAll(table(out, "NODE", "VERDICT"), "replied", pods))
+}
+
+func TestAUsersOwnChartSharesTheSocketWithAnotherUser(t *testing.T) {
+	w := newWorld(t)
+	t.Log(w.installChart("shop", w.shop()))
+	pods := names(w.pods("app=shop"))
+	w.awaitMembers("all are members", pods)
+	out, err := w.starling(pods[0], "multicall", "shop.work", "hello")
+	w.must("ask everybody", err)
+	w.must("three replies", wantAll(table(out, "NODE", "VERDICT"), "replied", pods))
+	sidecar, app := w.uids(pods[0])
+	t.Logf("the sidecar is user %s, the application %s", sidecar, app)
+	if sidecar == app || app != "10001" {
+		t.Error("want another user for the application")
+	}
+}
+
+// uids are the users of the sidecar's and of the application's process in a pod.
+func (w *world) uids(pod string) (sidecar, app string) {
+	w.t.Helper()
+	for _, p := range processes(w.t) {
+		if p.host != pod {
+			continue
+		}
+		switch p.program {
+		case "/starling":
+			sidecar = p.uid
+		case "/app":
+			if len(p.args) > 1 && p.args[1] != "pause" {
+				app = p.uid
+			}
+		}
+	}
+	return sidecar, app
+}
+
+// A process is one of the cluster's; the tests see all of them.
+type process struct {
+	pid, program, uid, host string
+	args                    []string
+	rss                     int // KiB
+}
+
+func processes(t *testing.T) (all []process) {
+	t.Helper()
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		path := "/proc/" + d.Name()
+		line, err := os.ReadFile(path + "/cmdline")
+		if err != nil || len(line) == 0 {
+			continue // no process, a kernel's, or gone
+		}
+		p := process{pid: d.Name(), args: strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")}
+		p.program = p.args[0]
+		environ, _ := os.ReadFile(path + "/environ")
+		for _, e := range strings.Split(string(environ), "\x00") {
+			if host, ok := strings.CutPrefix(e, "HOSTNAME="); ok {
+				p.host = host
+			}
+		}
+		status, _ := os.ReadFile(path + "/status")
+		for line := range strings.Lines(string(status)) {
+			var ignored string
+			_, _ = fmt.Sscanf(line, "Uid: %s", &p.uid)
+			_, _ = fmt.Sscanf(line, "VmRSS: %d %s", &p.rss, &ignored)
+		}
+		all = append(all, p)
+	}
+	return all
+}
