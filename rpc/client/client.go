@@ -37,6 +37,7 @@ type Client struct {
 	changed  chan struct{}
 	node     Node
 	handlers map[string]Handler
+	ending   map[string]bool // of the handlers, those that are told to the sidecar no more
 	groups   map[string]bool
 	subs     map[string][]*subscription // by topic
 	lastID   uint64
@@ -72,7 +73,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 		opts: opts, socket: socket, log: opts.Log, conn: conn,
 		members:  starlingv1.NewMembershipServiceClient(conn),
 		changed:  make(chan struct{}),
-		handlers: map[string]Handler{}, groups: map[string]bool{}, subs: map[string][]*subscription{},
+		handlers: map[string]Handler{}, ending: map[string]bool{}, groups: map[string]bool{}, subs: map[string][]*subscription{},
 	}
 	c.done, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.workers = newWorkers(&c.wg, c.done.Done())

@@ -21,16 +21,31 @@ type Handler func(ctx context.Context, r *Request) (Payload, error)
 
 // Handle serves the method from now on, and again after each reconnection. It
 // returns when the sidecar knows. A second handler of the same method replaces
-// the first. nil ends serving it.
+// the first. nil ends serving it: requests that the sidecar had sent before it
+// knew are still handled, later ones are refused without having run.
 func (c *Client) Handle(ctx context.Context, method string, h Handler) error {
 	c.mu.Lock()
 	before, had := c.handlers[method]
-	set(c.handlers, method, h, h != nil)
+	if h == nil {
+		c.ending[method] = true
+	} else {
+		c.handlers[method] = h
+		delete(c.ending, method)
+	}
 	c.mu.Unlock()
-	if err := c.register(ctx); err != nil {
-		c.mu.Lock()
+	err := c.register(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil && h == nil:
+		delete(c.ending, method)
+	case err != nil:
 		set(c.handlers, method, before, had)
-		c.mu.Unlock()
+	case h == nil && c.ending[method]: // and nobody has begun to serve it meanwhile
+		delete(c.handlers, method)
+		delete(c.ending, method)
+	}
+	if err != nil {
 		return fmt.Errorf("handle %s: %w", method, err)
 	}
 	return nil

@@ -150,9 +150,10 @@ func (c *Client) resume(s *session) {
 func (c *Client) registration(id uint64) *starlingv1.ClientFrame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	methods := slices.DeleteFunc(slices.Sorted(maps.Keys(c.handlers)), func(m string) bool { return c.ending[m] })
 	return &starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{
 		Id:      id,
-		Methods: slices.Sorted(maps.Keys(c.handlers)),
+		Methods: methods,
 		Topics:  slices.Sorted(maps.Keys(c.subs)),
 		Groups:  slices.Sorted(maps.Keys(c.groups)),
 	}}}
