@@ -247,15 +247,21 @@ func (n *Node) Failed() { n.started = true }
 // Deadline is when Tick next has something to do.
 func (n *Node) Deadline(now time.Time) time.Time {
 	next := now.Add(Heartbeat / 5)
-	at := n.own.nextAt()
-	if n.mode == List {
+	var at time.Time
+	switch {
+	case n.mode == List:
 		at = n.listAt
+	case n.tells(): // who tells nobody has nothing to do, whatever it has seen
+		at = n.own.nextAt()
 	}
-	if at.IsZero() || n.mode == Follow || next.Before(at) {
+	if at.IsZero() || next.Before(at) {
 		return next
 	}
 	return at
 }
+
+// tells reports whether this node tells others what it watches.
+func (n *Node) tells() bool { return n.mode == Watch && n.delegated && len(n.members) > 1 }
 
 // Outcome is what is to be done after a Tick.
 type Outcome struct {
@@ -268,7 +274,7 @@ type Outcome struct {
 func (n *Node) Tick(now time.Time) Outcome {
 	n.decide(now)
 	switch {
-	case n.mode == Watch && n.delegated && len(n.members) > 1:
+	case n.tells():
 		n.publish(now)
 	case n.mode == Follow:
 		n.follow(now)

@@ -267,3 +267,21 @@ func FuzzDecode(f *testing.F) {
 		n.Tick(now)
 	})
 }
+
+// While all watch nobody is told, so what was seen must not make a node wake up for it.
+func TestWhoTellsNobodyHasNothingToHurryFor(t *testing.T) {
+	now := time.Unix(1000, 0)
+	n := New("a", 0, rand.New(rand.NewPCG(1, 1)))
+	n.Members(now, []string{"a", "b"})
+	n.WatchedAll(now, 10, []discovery.Candidate{candidate("x", 1)})
+	for range 3 {
+		now = now.Add(time.Second)
+		n.Tick(now)
+		if n.Mode(now) != Watch {
+			t.Fatalf("it is to %v", n.Mode(now))
+		}
+		if next := n.Deadline(now); !next.After(now) {
+			t.Errorf("it wants to be called again %v ago", now.Sub(next))
+		}
+	}
+}
