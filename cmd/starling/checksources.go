@@ -56,7 +56,7 @@ func checkRights(ctx context.Context, name string, k *kubernetes.Kubernetes) ask
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
 	f := ask.Finding{What: "source " + name + " has its rights"}
-	rights, err := k.Review(ctx)
+	rights, account, err := k.Review(ctx)
 	if err != nil {
 		f.Saw, f.Fix = err.Error(), "mend the way to the API server first"
 		return f
@@ -72,6 +72,10 @@ func checkRights(ctx context.Context, name string, k *kubernetes.Kubernetes) ask
 		return f
 	}
 	f.Saw = "may not " + strings.Join(missing, ", ")
-	f.Fix = "kubectl apply -f - (name this pod's ServiceAccount):\n" + k.MissingRoleOf(rights)
+	f.Fix = "kubectl apply -f -"
+	if account == "" {
+		f.Fix += " (name this pod's ServiceAccount)"
+	}
+	f.Fix += ":\n" + k.MissingRoleOf(rights, account)
 	return f
 }

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,8 +28,9 @@ type Right struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
-// MissingRoleOf is the YAML of the Role that would grant those rights that lack.
-func (k *Kubernetes) MissingRoleOf(rights []Right) string {
+// MissingRoleOf is the YAML of the Role that would grant those rights that lack, to the ServiceAccount "namespace/name"; an empty
+// one is "default".
+func (k *Kubernetes) MissingRoleOf(rights []Right, account string) string {
 	var namespaces []string
 	for _, r := range rights {
 		if !r.Allowed && !slices.Contains(namespaces, r.Namespace) {
@@ -38,43 +40,47 @@ func (k *Kubernetes) MissingRoleOf(rights []Right) string {
 	if len(namespaces) == 0 {
 		return ""
 	}
-	return Role(k.cfg.Resource, namespaces, namespaces[0]+"/default")
+	return Role(k.cfg.Resource, namespaces, cmp.Or(account, namespaces[0]+"/default"))
 }
 
 func (r Right) String() string { return r.Verb + " " + r.Resource + " in " + r.Namespace }
 
 // Review asks the API server which of the rights that are needed this process
-// has (SelfSubjectAccessReview; everybody may ask that about himself).
-func (k *Kubernetes) Review(ctx context.Context) ([]Right, error) {
+// has, and which ServiceAccount, "namespace/name", it is to the server
+// (SelfSubjectAccessReview, SelfSubjectReview; everybody may ask that about
+// himself). The account is empty if it is none, or the server is older than 1.28.
+func (k *Kubernetes) Review(ctx context.Context) (rights []Right, account string, err error) {
 	a, err := connect(&k.cfg)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer a.close()
 	namespaces, err := k.namespaces(a)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	client, err := a.client(authorization)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	var rights []Right
 	for _, ns := range namespaces {
 		for _, verb := range verbs {
 			right, err := review(ctx, client, Right{Verb: verb, Resource: k.cfg.Resource, Namespace: ns})
 			if err != nil {
-				return rights, fmt.Errorf("ask the API server for our rights: %w", classify(err))
+				return rights, "", fmt.Errorf("ask the API server for our rights: %w", classify(err))
 			}
 			rights = append(rights, right)
 		}
 	}
-	return rights, nil
+	return rights, whoAmI(ctx, a), nil
 }
 
-var authorization = schema.GroupVersion{Group: "authorization.k8s.io", Version: "v1"}
+var (
+	authorization  = schema.GroupVersion{Group: "authorization.k8s.io", Version: "v1"}
+	authentication = schema.GroupVersion{Group: "authentication.k8s.io", Version: "v1"}
+)
 
 func review(ctx context.Context, client *rest.RESTClient, r Right) (Right, error) {
 	type attributes struct {
@@ -86,28 +92,57 @@ func review(ctx context.Context, client *rest.RESTClient, r Right) (Right, error
 	type spec struct {
 		Attributes attributes `json:"resourceAttributes"`
 	}
-	body, err := json.Marshal(struct {
-		Version string `json:"apiVersion"`
-		Kind    string `json:"kind"`
-		Spec    spec   `json:"spec"`
-	}{authorization.String(), "SelfSubjectAccessReview", spec{attributes{r.Verb, groupOf(r.Resource), r.Resource, apiNamespace(r.Namespace)}}})
-	if err != nil {
-		return r, err
-	}
-	data, err := client.Post().Resource("selfsubjectaccessreviews").Body(body).
-		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx).Raw()
-	if err != nil {
-		return r, err
-	}
 	var answer struct {
 		Status struct {
 			Allowed bool   `json:"allowed"`
 			Reason  string `json:"reason"`
 		} `json:"status"`
 	}
-	err = json.Unmarshal(data, &answer)
+	err := post(ctx, client, authorization, "SelfSubjectAccessReview",
+		spec{attributes{r.Verb, groupOf(r.Resource), r.Resource, apiNamespace(r.Namespace)}}, &answer)
 	r.Allowed, r.Reason = answer.Status.Allowed, answer.Status.Reason
 	return r, err
+}
+
+// whoAmI is the ServiceAccount that the API server takes this process for, or empty.
+func whoAmI(ctx context.Context, a *api) string {
+	client, err := a.client(authentication)
+	if err != nil {
+		return ""
+	}
+	var answer struct {
+		Status struct {
+			UserInfo struct {
+				Username string `json:"username"`
+			} `json:"userInfo"`
+		} `json:"status"`
+	}
+	if err := post(ctx, client, authentication, "SelfSubjectReview", nil, &answer); err != nil {
+		return "" // who reads the Role puts in what lacks
+	}
+	account, is := strings.CutPrefix(answer.Status.UserInfo.Username, "system:serviceaccount:")
+	if !is {
+		return ""
+	}
+	return strings.Replace(account, ":", "/", 1)
+}
+
+// post asks the API server for a review of some kind.
+func post(ctx context.Context, client *rest.RESTClient, group schema.GroupVersion, kind string, spec, answer any) error {
+	body, err := json.Marshal(struct {
+		Version string `json:"apiVersion"`
+		Kind    string `json:"kind"`
+		Spec    any    `json:"spec,omitempty"`
+	}{group.String(), kind, spec})
+	if err != nil {
+		return err
+	}
+	data, err := client.Post().Resource(strings.ToLower(kind)+"s").Body(body).
+		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx).Raw()
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, answer)
 }
 
 // Role is the YAML of what grants this strategy its rights in the namespaces,
