@@ -18,7 +18,7 @@ func TestAnInstallationWithDefaultsWorks(t *testing.T) {
 	}
 	w.awaitMembers("five members at each of five", pods)
 	w.figures(demo)
-	t.Log(w.helm("test", "birds", "--logs"))
+	t.Log(w.helm("test", "birds"))
 	// What the notes say, word for word.
 	out := w.kubectl("exec", "deploy/birds-starling-demo", "-c", "starling", "--", "/starling", "multicall", "demo.echo", "hello")
 	t.Logf("\n%s", out)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -23,10 +24,8 @@ const filesKey = "STARLING_CLUSTER_FILES"
 // built is one of its files.
 func built(name string) string { return filepath.Join(os.Getenv(filesKey), name) }
 
-const (
-	starlingImage = "ghcr.io/starlingmesh/starling:dev"
-	appImage      = "docker.io/starling-e2e/app:test"
-)
+// appImage is what the user's own chart in testdata runs.
+const appImage = "docker.io/starling-e2e/app:test"
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -64,35 +63,26 @@ func prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, ".", "./app", built("app")); err != nil {
-		return err
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", built("app"), "./app")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the application: %w: %s", err, out)
 	}
-	if err := goBuild(ctx, root, "./cmd/starling", built("starling")); err != nil {
-		return err
+	image := exec.CommandContext(ctx, "go", "run", "./image", "-arch", runtime.GOARCH, "-o", built("starling.tar"))
+	image.Dir = root
+	out, err := image.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("make the image: %w: %s", err, out)
 	}
+	fmt.Printf("%s", out)
 	app := nodes.Image{Ref: appImage, Program: built("app"), Entrypoint: []string{"/app"}}
-	if err := app.Write(built("app.tar")); err != nil {
-		return err
-	}
-	err = nodes.Image{Ref: starlingImage, Program: built("starling"), Entrypoint: []string{"/starling"}, User: "65532"}.Write(built("starling.tar"))
+	err = app.Write(built("app.tar"))
 	fmt.Printf("programs and images are built after %v\n", time.Since(began).Round(100*time.Millisecond))
 	return err
 }
 
-func goBuild(ctx context.Context, dir, pkg, out string) error {
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
-	c.Dir, c.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w: %s", pkg, err, said)
-	}
-	return nil
-}
-
 // root is the repository's.
 func root() (string, error) {
-	if d := os.Getenv("DEVROOT"); d != "" {
-		return d, nil
-	}
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/starlingmesh/starling").Output()
 	return strings.TrimSpace(string(out)), err
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is for what takes seconds on an idle machine.
-const patience = 1 * time.Minute
+const patience = 3 * time.Minute
 
 // A world is one namespace, of the restricted Pod Security level, for one test. Its methods end the test when they cannot do
 // what they are for.
@@ -155,7 +155,7 @@ func isReady(p *corev1.Pod) bool {
 func (w *world) await(what string, f func() error) time.Duration {
 	w.t.Helper()
 	began := time.Now()
-	ticks := time.NewTicker(200 * time.Millisecond)
+	ticks := time.NewTicker(500 * time.Millisecond)
 	defer ticks.Stop()
 	for {
 		err := f()
@@ -195,11 +195,15 @@ func table(text, key, value string) map[string]string {
 	return rows
 }
 
-// awaitMembers waits until the sidecar of each of these pods knows exactly them, and all alive.
-func (w *world) awaitMembers(what string, pods []string) {
+// awaitMembers waits until the sidecar of each of these pods knows exactly them, and all alive. at are those that are asked, all
+// if none is said.
+func (w *world) awaitMembers(what string, pods []string, at ...string) {
 	w.t.Helper()
+	if len(at) == 0 {
+		at = pods
+	}
 	w.await(what, func() error {
-		for _, p := range pods {
+		for _, p := range at {
 			m, err := w.members(p)
 			if err != nil {
 				return err
@@ -228,7 +232,7 @@ func wantAll(rows map[string]string, value string, keys []string) error {
 // dump prints what one wants to see after a failure.
 func (w *world) dump() {
 	for _, args := range [][]string{
-		{"get", "pods", "-o", "wide"}, {"get", "events", "--sort-by=.lastTimestamp"}, 
+		{"get", "pods", "-o", "wide"}, {"get", "events", "--sort-by=.lastTimestamp"},
 		{"logs", "--selector=app.kubernetes.io/component=demo", "--all-containers", "--tail=20", "--prefix"},
 		{"logs", "--selector=app=shop", "--all-containers", "--tail=20", "--prefix"},
 	} {

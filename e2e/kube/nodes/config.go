@@ -57,8 +57,8 @@ func (n *Node) cniConfig() string {
 `, n.podNetwork())
 }
 
-// kubeletConfig takes the machine as it is: cgroups of the first version, swap, a full disk. All pods' cgroups are below one
-// that Main removes.
+// kubeletConfig takes the machine as it is: cgroups of the first version, swap, a full disk. Three kubelets share its cgroups, so
+// none manages them.
 func (n *Node) kubeletConfig() string {
 	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -66,7 +66,6 @@ authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {c
 authorization: {mode: Webhook}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
-cgroupRoot: %q
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 failCgroupV1: false
@@ -80,7 +79,7 @@ imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 2s
 nodeLeaseDurationSeconds: 8
 registerNode: true
-`, n.cluster.File("ca.crt"), "/"+os.Getenv(cgroupKey), n.file("empty-resolv.conf"))
+`, n.cluster.File("ca.crt"), n.file("empty-resolv.conf"))
 }
 
 func (n *Node) proxyConfig() string {

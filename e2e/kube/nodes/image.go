@@ -18,7 +18,6 @@ type Image struct {
 	Ref        string // docker.io/NAME:TAG
 	Program    string // file, which becomes /NAME
 	Entrypoint []string
-	User       string // number; empty is root
 }
 
 // Write writes it as an archive that `ctr images import` and `docker load` take: a configuration, one layer and a manifest.
@@ -29,7 +28,7 @@ func (i Image) Write(path string) (err error) {
 	}
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Entrypoint": i.Entrypoint, "User": i.User, "Env": []string{"PATH=/"}, "WorkingDir": "/"},
+		"config": map[string]any{"Entrypoint": i.Entrypoint, "Env": []string{"PATH=/"}, "WorkingDir": "/"},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
 	})
 	if err != nil {

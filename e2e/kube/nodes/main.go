@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -19,9 +17,6 @@ import (
 	"github.com/starlingmesh/starling/e2e/kube/build"
 	"github.com/starlingmesh/starling/e2e/netns"
 )
-
-// cgroupKey tells the inner process what the cgroup is called below which all pods are.
-const cgroupKey = "STARLING_CGROUP"
 
 // Main runs tests in namespaces in which a cluster can be started: of processes, so that nothing of it outlives them, mounts
 // and network. It returns the exit code. Call it from TestMain, before anything else.
@@ -65,11 +60,11 @@ func outside(prepare func(context.Context) error) (code int, err error) {
 	if err := prepare(ctx); err != nil {
 		return 0, err
 	}
-	group := fmt.Sprintf("starling-e2e-%d", os.Getpid())
-	if err := os.Setenv(cgroupKey, group); err != nil {
+	undo, err := favourPods()
+	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, removeCgroups(group)) }()
+	defer func() { err = errors.Join(err, undo()) }()
 	return apart.Again(ctx, syscall.CLONE_NEWPID|syscall.CLONE_NEWNS|syscall.CLONE_NEWNET)
 }
 
@@ -135,44 +130,4 @@ func hasOverlay(ctx context.Context) bool {
 		return err == nil && strings.Contains(string(systems), "\toverlay\n")
 	}
 	return known() || exec.CommandContext(ctx, "modprobe", "overlay").Run() == nil && known()
-}
-
-// cgroupRoots are the places where cgroups are made: one for each controller (version 1), or one for all (version 2).
-func cgroupRoots() []string {
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		return []string{"/sys/fs/cgroup"}
-	}
-	roots, err := filepath.Glob("/sys/fs/cgroup/*")
-	if err != nil {
-		panic(err) // the pattern is ours
-	}
-	return roots
-}
-
-func hasController(name string) bool {
-	if all, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		return strings.Contains(" "+strings.TrimSpace(string(all))+" ", " "+name+" ")
-	}
-	return unix.Access("/sys/fs/cgroup/"+name+"/cgroup.procs", unix.W_OK) == nil
-}
-
-// removeCgroups removes a cgroup and what is below it, at every controller. They are empty by now.
-func removeCgroups(name string) error {
-	var all []error
-	for _, root := range cgroupRoots() {
-		var below []string
-		err := filepath.WalkDir(filepath.Join(root, name), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				below = append(below, path)
-			}
-			return nil
-		})
-		all = append(all, err)
-		for _, path := range slices.Backward(below) { // the deepest come last
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				all = append(all, err)
-			}
-		}
-	}
-	return errors.Join(all...)
 }

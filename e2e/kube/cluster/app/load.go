@@ -14,7 +14,7 @@ import (
 
 const (
 	loadEvery   = 200 * time.Millisecond // of each kind
-	callTakes   = 5 * time.Second        // at most
+	callTakes   = 30 * time.Second       // at most: longer than a busy machine may stand still
 	onceTimeout = 30 * time.Second
 )
 
@@ -57,22 +57,24 @@ func (a *app) ask(ctx context.Context, kind, name string) {
 	if err != nil {
 		asked.Err = err.Error()
 	} else {
-		for _, v := range answer.Verdicts {
-			asked.Verdicts = append(asked.Verdicts, report.Verdict{
-				Node: v.NodeID, Name: v.Name, Verdict: string(v.Verdict), Executed: string(v.Executed), Stage: string(v.Stage), Reason: why(v),
-			})
-		}
+		asked.Verdicts, asked.Extra = verdicts(answer.Verdicts), verdicts(answer.Extra)
 	}
 	if err := tell(ctx, report.AskedPath, asked); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 }
 
-func why(v client.NodeVerdict) string {
-	if v.Err != nil {
-		return v.Err.Error()
+func verdicts(list []client.NodeVerdict) (all []report.Verdict) {
+	for _, v := range list {
+		reason := v.Reason
+		if v.Err != nil {
+			reason = v.Err.Error()
+		}
+		all = append(all, report.Verdict{
+			Node: v.NodeID, Name: v.Name, Verdict: string(v.Verdict), Executed: string(v.Executed), Stage: string(v.Stage), Reason: reason,
+		})
 	}
-	return v.Reason
+	return all
 }
 
 // once asks all who serve, and is content if all replied and there were some.

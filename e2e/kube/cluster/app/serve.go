@@ -16,10 +16,11 @@ import (
 	"github.com/starlingmesh/starling/rpc/client"
 )
 
-// The methods that it serves: one that is asked, and one that is told.
+// The methods that it serves: one that is asked, one that is told, and one that takes as long as it is told.
 const (
 	work  = "shop.work"
 	heard = "shop.heard"
+	slow  = "shop.slow"
 )
 
 const (
@@ -51,7 +52,7 @@ func serve(ctx context.Context) error {
 
 // serve answers until ctx ends, while the other does what it does. Then it finishes what it has begun.
 func (a *app) serve(ctx context.Context, other func(context.Context)) error {
-	methods := []string{work, heard}
+	methods := []string{work, heard, slow}
 	for _, m := range methods {
 		if err := a.sidecar.Handle(ctx, m, a.handle); err != nil {
 			return err
@@ -87,7 +88,14 @@ func (a *app) handle(ctx context.Context, r *client.Request) (client.Payload, er
 	if err := tell(ctx, report.RanPath, report.Ran{Call: r.Payload.String(), Node: me.ID, Name: me.Name}); err != nil {
 		return client.Payload{}, err
 	}
-	<-time.After(workTakes)
+	takes := workTakes
+	if r.Method == slow {
+		var err error
+		if takes, err = time.ParseDuration(r.Payload.String()); err != nil {
+			return client.Payload{}, err
+		}
+	}
+	<-time.After(takes)
 	return client.Text(me.Name), nil
 }
 

@@ -25,6 +25,7 @@ type Asked struct {
 	Err      string // why it could not be made
 	At       time.Time
 	Verdicts []Verdict
+	Extra    []Verdict // of nodes that came while it was under way, and were not asked
 }
 
 // A Verdict is what is said of one node.
