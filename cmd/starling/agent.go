@@ -26,7 +26,7 @@ It needs a configuration: "starling config init" writes one.`,
 		}
 		useCores(cfg.Cores)
 		useMemory()
-		collectLess()
+		collectBySize()
 		log := newLogger(c.ErrOrStderr(), cfg.Log)
 		a, err := newNode(c.Context(), cfg, log)
 		if err != nil {
@@ -49,15 +49,6 @@ func useCores(n int) {
 func useMemory() {
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
 		debug.SetMemoryLimit(limit - limit/10)
-	}
-}
-
-// collectLess lets the heap grow to three times what is in use before garbage is collected, unless the environment says
-// (GOGC). A sidecar has about 2 MB in use: the runtime's habit, twice that, is a collection for every 2 MB of calls, which
-// was a tenth of the time under load; so it is one for every 6 MB. Where memory is short GOMEMLIMIT still counts.
-func collectLess() {
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(200)
 	}
 }
 

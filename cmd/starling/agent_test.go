@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 	"testing"
 )
 
@@ -22,20 +21,5 @@ func TestCoresAreTheConfigurationsUnlessTheEnvironmentSaysSo(t *testing.T) {
 	useCores(3)
 	if n := runtime.GOMAXPROCS(0); n != 3 {
 		t.Errorf("%d cores; want 3", n)
-	}
-}
-
-func TestGarbageIsCollectedLessOftenUnlessTheEnvironmentSays(t *testing.T) {
-	was := debug.SetGCPercent(100)
-	defer debug.SetGCPercent(was)
-	t.Setenv("GOGC", "50")
-	collectLess()
-	if n := debug.SetGCPercent(100); n != 100 {
-		t.Errorf("the environment said 50, and collectLess %d", n)
-	}
-	_ = os.Unsetenv("GOGC")
-	collectLess()
-	if n := debug.SetGCPercent(100); n != 200 {
-		t.Errorf("%d, want 200", n)
 	}
 }
