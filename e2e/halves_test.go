@@ -14,9 +14,8 @@ import (
 	"github.com/starlingmesh/starling/e2e/netns"
 )
 
-// halfSize is how many sidecars a half has. The promise is about 50, which two cores do not carry yet: after the cut a hundred
-// processes at once take all of their time, and suspect each other for it. In virtual time it is kept with 50, see overlay/sim.
-var halfSize = flag.Int("half", 25, "sidecars in each half")
+// halfSize is how many sidecars a half has.
+var halfSize = flag.Int("half", 50, "sidecars in each half")
 
 const (
 	cutFor = 120 * time.Second

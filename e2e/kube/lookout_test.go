@@ -20,7 +20,7 @@ import (
 type lookout struct {
 	w        *world
 	manager  *discovery.Manager
-	strategy *kubernetes.Kubernetes
+	strategy discovery.Strategy
 
 	mu        sync.Mutex           // guards the rest
 	contacts  map[string]bool      // first addresses of the contacts of now
@@ -51,20 +51,28 @@ func (w *world) config(kubeconfig string) kubernetes.Config {
 // look begins to look, until the test ends.
 func (w *world) look(c kubernetes.Config) *lookout {
 	w.t.Helper()
+	return w.lookBy(func(log *slog.Logger) discovery.Source {
+		s, err := kubernetes.New(c, nil, log)
+		w.must("make the strategy", err)
+		return discovery.Source{Name: "kubernetes", Strategy: s, Refresh: s.Refresh, Describe: s.Describe, SelfOptional: true}
+	})
+}
+
+// lookBy looks by any source.
+func (w *world) lookBy(by func(*slog.Logger) discovery.Source) *lookout {
+	w.t.Helper()
 	l := &lookout{
 		w: w, contacts: map[string]bool{}, seenAt: map[string]time.Time{}, vouched: map[string]string{}, living: map[string]bool{},
 		news: make(chan struct{}),
 	}
 	log := slog.New(slog.NewTextHandler(l, nil))
-	var err error
-	l.strategy, err = kubernetes.New(c, nil, log)
-	w.must("make the strategy", err)
+	source := by(log)
+	l.strategy, source.Strategy = source.Strategy, watched{l}
 	settings := discovery.Default()
 	settings.Grace = grace
 	settings.Self, settings.SelfAddrs, settings.Contacts = "self", []string{"10.99.0.1:7827"}, l.take
-	l.manager, err = discovery.New([]discovery.Source{{
-		Name: "kubernetes", Strategy: watched{l}, Refresh: l.strategy.Refresh, Describe: l.strategy.Describe, SelfOptional: true,
-	}}, settings, log)
+	var err error
+	l.manager, err = discovery.New([]discovery.Source{source}, settings, log)
 	w.must("make the manager", err)
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

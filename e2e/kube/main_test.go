@@ -43,8 +43,10 @@ func TestMain(m *testing.M) {
 func outside() (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if _, err := build.Program(ctx, "kubernetes", os.Stderr); err != nil {
-		return 0, err
+	for _, program := range []string{"kubernetes", "coredns"} {
+		if _, err := build.Program(ctx, program, os.Stderr); err != nil {
+			return 0, err
+		}
 	}
 	return apart.Again(ctx, syscall.CLONE_NEWNET)
 }
