@@ -61,7 +61,7 @@ mutations: ## for each invariant a change to production code that breaks it, and
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 	.ci/fuzz $(or $(FUZZTIME),20s)
 
-figures: ## the protocols' figures in virtual time, beside what was expected of them (20 s)
+figures: ## the protocols' figures in virtual time, beside what was expected of them (2 minutes; NODES=1000: an hour)
 	.ci/figures
 
 generate: ## the generated code, the example configuration, the chart's README and schema, from their sources

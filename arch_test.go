@@ -45,6 +45,7 @@ var ours = map[string][]string{
 	"overlay/wire":                   {"overlay/peer", "overlay/proto"},
 	"overlay/sim":                    {"overlay/peer", "overlay/proto", "overlay/core", "overlay/wire"},
 	"overlay/sim/weather":            {"overlay/proto", "overlay/core", "overlay/sim"},
+	"overlay/sim/figures":            {},
 	"overlay/sock":                   {},
 	"overlay/explore":                {},
 	"overlay/mutations":              {},

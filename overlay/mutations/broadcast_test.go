@@ -12,7 +12,7 @@ var broadcast = []mutation{
 		"P2", "a broadcast below the window is taken for new", "overlay/plumtree/receive.go",
 		"case w.done(id.Seq):\n\t\treturn WhyOld\n\t",
 		"",
-		swarm(1), "held back twice, or below the window",
+		swarm(2), "held back twice, or below the window",
 	},
 	{
 		"P3", "an application is told another broadcast's number", "overlay/plumtree/tree.go",
@@ -24,13 +24,13 @@ var broadcast = []mutation{
 		"P4", "a broadcast goes two hops and no further", "overlay/plumtree/neighbor.go",
 		"case e.hasIt(n.link):\n\t\tcase n.peer",
 		"case e.hasIt(n.link), e.hops > 1:\n\t\tcase n.peer",
-		swarm(8), "",
+		swarm(9), "",
 	},
 	{
 		"P6", "who is asked next gets no time to answer", "overlay/plumtree/want.go",
 		`v.at = proto.Sooner(v.ends, now.Add(n.patience(&t.cfg)/2))`,
 		`v.at = time.Time{}`,
-		swarm(1), "a missing broadcast without its timer",
+		swarm(12), "a missing broadcast without its timer",
 	},
 	{
 		"P7", "the cache forgets by bytes and time alone", "overlay/plumtree/cache.go",
@@ -54,6 +54,6 @@ var broadcast = []mutation{
 		"P10", "what comes early is delivered early", "overlay/plumtree/window.go",
 		"if !w.ordered() {\n\t\tt.deliver(",
 		"if true {\n\t\tt.deliver(",
-		swarm(1), "",
+		swarm(9), "",
 	},
 }

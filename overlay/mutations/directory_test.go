@@ -72,6 +72,6 @@ var directory = []mutation{
 		"M11", "the next incarnation comes up before the last went down", "overlay/directory/roster.go",
 		`same := was != nil && (r == d.self || was.Entry.Incarnation == r.entry.Incarnation)`,
 		`same := was != nil`,
-		swarm(1), "",
+		swarm(7), "",
 	},
 }

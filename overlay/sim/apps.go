@@ -217,6 +217,7 @@ type cast struct {
 	id        proto.MsgID // zero: not accepted
 	at        time.Duration
 	delivered []bool // by process
+	hops      int    // of the longest way to one of them
 }
 
 // Publish broadcasts to a topic.

@@ -91,6 +91,7 @@ func (c *castChecks) deliver(n *Node, o proto.Deliver) {
 		w.fail("P2: %v delivers %v twice", n, o.ID)
 	}
 	cast.delivered[n.Index] = true
+	cast.hops = max(cast.hops, int(o.Hops))
 	key := gapKey{n.Index, o.ID.Origin, o.ID.Stream}
 	if before, known := c.reached[key]; known && o.ID.Seq != before+1 {
 		w.fail("P10: %v delivers %v after number %d, and tells no gap", n, o.ID, before)

@@ -117,6 +117,17 @@ func (w *World) Calm() {
 // Broadcasts is how many there were.
 func (w *World) Broadcasts() int { return len(w.apps.casts) }
 
+// Reached is who of some nodes has the broadcast of this number, and over how many hops it came to its last.
+func (w *World) Reached(number int, some []*Node) (nodes, hops int) {
+	c := w.apps.casts[number]
+	for _, n := range some {
+		if c.has(n) {
+			nodes++
+		}
+	}
+	return nodes, c.hops
+}
+
 // Missed says which broadcast of some nodes, from the one of this number on and before a time, did not reach all of them (P4).
 func (w *World) Missed(some []*Node, from int, before time.Duration) string {
 	for _, c := range w.apps.casts[from:] {
