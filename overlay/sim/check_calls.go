@@ -21,10 +21,9 @@ type callChecks struct {
 // caller that is neither stopped nor slow.
 const lateBy = 5 * time.Millisecond
 
-// watch demands a call's end in time (M2), as its caller's clock counts.
+// watch demands a call's end in time (M2).
 func (c *callChecks) watch(call *Call) {
-	slow := call.budget / 1e6 * driftMost
-	c.world.at(call.deadline+slow+lateBy, func() { c.overdue(call) })
+	c.world.at(call.deadline+lateBy, func() { c.overdue(call) })
 }
 
 func (c *callChecks) overdue(call *Call) {
@@ -64,8 +63,8 @@ func (c *callChecks) started(n *Node, o proto.CallStarted) {
 	if call.listed {
 		c.world.fail("M1: call %d of %v starts twice", o.Ref, n)
 	}
-	// The budget counts from the step that began it: a slow node's application waited before.
-	call.listed, call.deadline = true, c.world.now+call.budget
+	// The budget counts from the step that began it: a slow node's application waited before. Its clock may run slow, too.
+	call.listed, call.deadline = true, c.world.now+call.budget+call.budget/1e6*driftMost
 	c.watch(call)
 	for _, m := range o.Targets {
 		if call.Targets.Has(m.Entry.ID) {
