@@ -67,6 +67,7 @@ starling.image is the reference of the image.
   startupProbe:
     httpGet: {path: /startupz, port: {{ int .Values.ports.http }}}
     periodSeconds: 1
+    timeoutSeconds: 5
     failureThreshold: 60
   livenessProbe:
     httpGet: {path: /livez, port: {{ int .Values.ports.http }}}
@@ -77,6 +78,7 @@ starling.image is the reference of the image.
   readinessProbe:
     httpGet: {path: /readyz, port: {{ int .Values.ports.http }}}
     periodSeconds: 2
+    timeoutSeconds: 5
   {{- end }}
   lifecycle:
     preStop:
