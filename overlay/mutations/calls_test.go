@@ -36,7 +36,7 @@ var calls = []mutation{
 		"M6", "a frame that was held up counts as fresh", "overlay/wave/clock.go",
 		`return max(0, w.clock(now)-(stamp+t.offset)+t.doubtNow(now)/2)`,
 		`return 0`,
-		swarm(1), "",
+		swarm(2), "",
 	},
 	{
 		"M7", "nobody tells what it knows before it knows all", "overlay/wave/echo.go",
@@ -72,7 +72,7 @@ var calls = []mutation{
 		"S2", "an application's queue has no bound", "rpc/dispatch.go",
 		`if a.held+t.size > s.cfg.QueueBytes && a.held > 0 || len(a.tasks) >= tasksMax {`,
 		`if false {`,
-		property("rpc", "TestApplicationsGetEachRequestOnceInOrderAndLeaveNothing"), "S2:",
+		test("rpc/local", "TestASlowApplicationIsBoundedAndOthersAreNot"), "",
 	},
 	{
 		"S3", "the loop waits until an application looks", "rpc/calls.go",

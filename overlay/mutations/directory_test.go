@@ -18,7 +18,7 @@ var directory = []mutation{
 		"D3", "a superseded process goes on", "overlay/directory/name.go",
 		`if !ok || r.superseded {`,
 		`if !ok || r.superseded || r == d.self {`,
-		swarm(1), "",
+		test("overlay/directory", "TestASupersededProcessLeavesAndEnds"), "",
 	},
 	{
 		"D4", "who hears itself accused is silent", "overlay/directory/self.go",

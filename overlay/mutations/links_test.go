@@ -60,7 +60,7 @@ var links = []mutation{
 		"H10", "no bridge to another component is built", "overlay/core/core.go",
 		`if !w.Bridge.ID.IsZero() {`,
 		`if false {`,
-		swarm(1), "",
+		swarm(71), "",
 	},
 	{
 		"H11", "a view is refilled to two members only", "overlay/hyparview/ask.go",
