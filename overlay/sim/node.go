@@ -20,6 +20,7 @@ type Host struct {
 	addr  string
 	skew  time.Duration
 	drift int64 // millionths by which its clock runs fast
+	shown time.Duration
 	node  *Node // that listens; nil: nobody
 	dark  bool  // powered off: not even a refusal comes back
 	zone  string
@@ -89,6 +90,7 @@ func (w *World) addHost() *Host {
 		h.skew = w.between(-w.cfg.Skew, w.cfg.Skew)
 		h.drift = w.rng.Int64N(2*driftMost+1) - driftMost
 	}
+	h.shown = h.shows(w.now)
 	w.hosts = append(w.hosts, h)
 	w.hostOf[h.addr] = h
 	return h
@@ -147,7 +149,11 @@ func (n *Node) describe(in proto.Input) string {
 }
 
 // clock is what the node's own clock shows.
-func (n *Node) clock() time.Time { return epoch.Add(n.host.shows(n.world.now)) }
+func (n *Node) clock() time.Time {
+	h := n.host
+	h.shown = max(h.shown, h.shows(n.world.now)) // a slow clock is set back each microsecond: it never shows that
+	return epoch.Add(h.shown)
+}
 
 // driftMost is by how many millionths a clock may run fast or slow: as much as NTP slews.
 const driftMost = 500
