@@ -81,7 +81,7 @@ func processes(t *testing.T) (all []process) {
 		p := process{pid: d.Name(), args: strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")}
 		p.program = p.args[0]
 		environ, _ := os.ReadFile(path + "/environ")
-		for _, e := range strings.SplitSeq(string(environ), "\x00") {
+		for e := range strings.SplitSeq(string(environ), "\x00") {
 			if host, ok := strings.CutPrefix(e, "HOSTNAME="); ok {
 				p.host = host
 			}
