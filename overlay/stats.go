@@ -1,7 +1,9 @@
 package overlay
 
 import (
+	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +85,18 @@ type tally[K comparable] struct {
 type DialCount struct {
 	Owner  string // the machine that dialled
 	Result string // "up", or why not
+}
+
+// MarshalText makes it a key in JSON: the owner, a space, the result.
+func (d DialCount) MarshalText() ([]byte, error) { return []byte(d.Owner + " " + d.Result), nil }
+
+// UnmarshalText is its inverse.
+func (d *DialCount) UnmarshalText(text []byte) error {
+	var found bool
+	if d.Owner, d.Result, found = strings.Cut(string(text), " "); !found {
+		return fmt.Errorf("%q has no space", text)
+	}
+	return nil
 }
 
 func (t *tally[K]) add(label K) {
