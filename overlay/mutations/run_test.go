@@ -155,7 +155,7 @@ func (m *mutation) build(bin string) error {
 	if err := os.WriteFile(bin+".json", overlay, 0o600); err != nil {
 		return err
 	}
-	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+bin+".json", "-o="+bin, "./"+m.by.pkg) //nolint:gosec // our own table
+	build := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+bin+".json", "-o="+bin, "./"+m.by.pkg)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: the mutant of %s does not build: %w\n%s", m.invariant, m.file, err, out)
@@ -174,7 +174,7 @@ func (m *mutation) run(bin string, seed uint64) (string, error) {
 	case m.by.rapid:
 		args = append(args, "-rapid.seed=1", "-rapid.nofailfile", "-rapid.shrinktime=0s")
 	}
-	cmd := exec.CommandContext(ctx, bin, args...) //nolint:gosec // built just now
+	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Dir = filepath.Join(root, m.by.pkg)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	out, err := cmd.CombinedOutput()

@@ -32,8 +32,8 @@ type bound struct {
 func atMost(v float64) bound  { return bound{most: true, at: v} }
 func atLeast(v float64) bound { return bound{at: v} }
 
-// small and large are figures without a goal, better when small or large.
-var small, large = bound{most: true, none: true}, bound{none: true}
+// small is a figure without a goal, better when small.
+var small = bound{most: true, none: true}
 
 func (b bound) String() string {
 	switch {

@@ -28,11 +28,14 @@ func (p Plan) String() string {
 		b.WriteString(" -safety")
 	}
 	if p.Only != nil {
-		words := make([]string, len(p.Only))
-		for i, n := range p.Only {
-			words[i] = strconv.Itoa(n)
+		words := []string{}
+		for _, n := range p.Only {
+			words = append(words, strconv.Itoa(n))
 		}
-		fmt.Fprintf(&b, " -only %s", strings.Join(append(words, "none")[:max(1, len(words))], ","))
+		if len(words) == 0 {
+			words = append(words, "none")
+		}
+		fmt.Fprintf(&b, " -only %s", strings.Join(words, ","))
 	}
 	return b.String()
 }
