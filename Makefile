@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e servers bench mutations
+.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e cluster servers bench mutations
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a
 	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...
 	cd e2e/kube && go test -count=1 -timeout 30m -v .
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
+
+cluster: ## the chart and the image on a real Kubernetes of three nodes in namespaces (7 minutes, root; installs containerd, runc and CNI)
+	cd e2e/kube && go test -count=1 -timeout 15m -v ./cluster
 
 servers: ## builds Kubernetes, CoreDNS and Helm for the end-to-end tests, into ~/.cache (7 minutes, once), and prints their paths
 	@go run -C e2e/kube ./build/program
