@@ -165,7 +165,8 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 		c.heal.Beacon(now, o.ID.Origin)
 		c.dir.SetComponent(c.heal.Component())
 	case proto.CastBody:
-		c.inner.Add(proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
+		// In place among the gaps of its sequence, which go out from here as well.
+		c.outer = append(c.outer, proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
 	default:
 		panic("core: a broadcast that nobody takes")
 	}

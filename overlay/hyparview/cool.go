@@ -64,5 +64,13 @@ func (v *Views) isDead(now time.Time, info *proto.PeerInfo) bool {
 // view: "dead peers are handed on" otherwise (H6).
 func (v *Views) failed(now time.Time, info proto.PeerInfo) {
 	v.passive.Delete(info.ID)
-	v.coolDown(now, info.ID, v.cfg.CoolDown, info.Incarnation, true)
+	// What failed is the process as it is now, not as it was when it was greeted: the directory may have heard since that
+	// it came back from being certified down, and its next word would bring it back here.
+	incarnation := info.Incarnation
+	for i := range v.learned {
+		if v.learned[i].ID == info.ID {
+			incarnation = max(incarnation, v.learned[i].Incarnation)
+		}
+	}
+	v.coolDown(now, info.ID, v.cfg.CoolDown, incarnation, true)
 }

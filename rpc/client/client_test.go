@@ -369,3 +369,35 @@ func TestAClosedClientSaysSo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestWhoFinishesBeforeClosingLosesNoAnswer(t *testing.T) {
+	s := newSidecar(t, rpctest.Echo)
+	caller := s.dial()
+	for range 50 {
+		app := s.dial()
+		begun, end := make(chan struct{}), make(chan struct{})
+		if err := app.Handle(t.Context(), "m", func(context.Context, *client.Request) (client.Payload, error) {
+			close(begun)
+			<-end
+			return client.Text("done"), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		called := make(chan client.Verdict, 1)
+		go func() {
+			v, _ := caller.Call(t.Context(), "a", "m", client.Payload{})
+			called <- v.Verdict
+		}()
+		<-begun
+		if err := app.Handle(t.Context(), "m", nil); err != nil {
+			t.Fatal(err)
+		}
+		close(end)
+		if err := errors.Join(app.Finish(t.Context()), app.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if v := <-called; v != client.Replied {
+			t.Fatalf("the call ended as %v", v)
+		}
+	}
+}

@@ -126,11 +126,29 @@ func (c *Client) serve(s *session, r *starlingv1.Request) {
 		if n, most := len(out.Data), c.Node().MessageMax; most > 0 && n > most {
 			out, err = Payload{}, &AppError{Code: "reply_too_large", Message: tooLarge("the handler's reply", n, most).Message}
 		}
+		s.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Reply{Reply: reply(id, out, err)}})
 		s.mu.Lock()
 		delete(s.running, id)
+		s.quiet.Broadcast()
 		s.mu.Unlock()
-		s.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Reply{Reply: reply(id, out, err)}})
 	})
+}
+
+// Finish waits until all that the sidecar has sent is handled, and the sidecar
+// has the answers; for who stopped serving (Handle with nil) and is about to
+// Close. It returns early, with nil, if the session ends: nobody waits for
+// answers then. The error is ctx's.
+func (c *Client) Finish(ctx context.Context) error {
+	c.mu.Lock()
+	s := c.session
+	c.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := s.finished(ctx); err != nil {
+		return err
+	}
+	return c.register(ctx) // its acknowledgement comes after all that was sent before
 }
 
 // guard calls the handler and makes an error of its panic: one bad request

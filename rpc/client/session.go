@@ -29,7 +29,8 @@ type session struct {
 	sending bool
 	pending map[uint64]*pendingCall
 	acks    map[uint64]chan *starlingv1.Registered
-	running map[uint64]context.CancelCauseFunc // handlers by request ID
+	running map[uint64]context.CancelCauseFunc // handlers by request ID, until their answers are queued
+	quiet   sync.Cond                          // of mu: running and sending may have changed
 }
 
 // pendingCall waits for a call's end and, if it is streamed, for verdicts.
@@ -54,6 +55,7 @@ func (c *Client) open(ctx context.Context) (*session, error) {
 		pending: map[uint64]*pendingCall{}, acks: map[uint64]chan *starlingv1.Registered{},
 		running: map[uint64]context.CancelCauseFunc{},
 	}
+	s.quiet.L = &s.mu
 	s.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Hello{Hello: &starlingv1.Hello{
 		Application: c.opts.Application, Requests: uint32(c.opts.Handlers),
 	}}})
@@ -123,6 +125,7 @@ func (c *Client) drop(s *session) {
 	c.mu.Unlock()
 	close(s.broken)
 	s.mu.Lock()
+	s.quiet.Broadcast()
 	running := s.running
 	s.running = map[uint64]context.CancelCauseFunc{}
 	s.mu.Unlock()
@@ -239,6 +242,28 @@ func (s *session) send(f *starlingv1.ClientFrame) {
 	s.flush()
 }
 
+// finished waits until no handler runs and nothing is queued, or the session ends. The error is ctx's.
+func (s *session) finished(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock() // or it could come between a look at ctx and the wait
+		defer s.mu.Unlock()
+		s.quiet.Broadcast()
+	})()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.running) > 0 || s.sending {
+		select {
+		case <-s.broken:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		default:
+			s.quiet.Wait()
+		}
+	}
+	return nil
+}
+
 func (s *session) flush() {
 	for {
 		s.mu.Lock()
@@ -247,6 +272,7 @@ func (s *session) flush() {
 		if len(batch) == 0 {
 			s.out = nil
 			s.sending = false
+			s.quiet.Broadcast()
 			s.mu.Unlock()
 			return
 		}

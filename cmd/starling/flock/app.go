@@ -3,7 +3,6 @@ package flock
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,6 @@ func serve(ctx context.Context, socket string) error {
 	if err != nil {
 		return err
 	}
-	var open sync.WaitGroup
 	methods := map[string]client.Handler{
 		SleepMethod: sleep,
 		EchoMethod: func(_ context.Context, r *client.Request) (client.Payload, error) {
@@ -49,33 +47,22 @@ func serve(ctx context.Context, socket string) error {
 		},
 	}
 	for name, h := range methods {
-		counted := func(ctx context.Context, r *client.Request) (client.Payload, error) {
-			open.Add(1)
-			defer open.Done()
-			return h(ctx, r)
-		}
-		if err := sidecar.Handle(ctx, name, counted); err != nil {
+		if err := sidecar.Handle(ctx, name, h); err != nil {
 			return errors.Join(err, sidecar.Close())
 		}
 	}
 	<-ctx.Done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	last := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(last, farewell)
 	defer cancel()
 	for name := range methods {
 		if err := sidecar.Handle(ctx, name, nil); err != nil {
 			return sidecar.Close() // nobody is there to finish anything for
 		}
 	}
-	finished := make(chan struct{})
-	go func() {
-		open.Wait()
-		close(finished)
-	}()
-	select {
-	case <-finished:
-	case <-time.After(finishing):
-	}
-	return sidecar.Close()
+	ctx, done := context.WithTimeout(last, finishing)
+	defer done()
+	return errors.Join(sidecar.Finish(ctx), sidecar.Close())
 }
 
 func sleep(ctx context.Context, r *client.Request) (client.Payload, error) {
