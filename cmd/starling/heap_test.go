@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-func TestASmallHeapMayGrowSeveralTimesAndALargeOneByHalf(t *testing.T) {
-	for inUse, want := range map[uint64]int{0: 600, 1 << 20: 600, 2 << 20: 300, 6 << 20: 100, 12 << 20: 50, 1 << 30: 50} {
+func TestASmallHeapMayDoubleAndALargeOneGrowByHalf(t *testing.T) {
+	for inUse, want := range map[uint64]int{0: 200, 1 << 20: 200, 2 << 20: 100, 4 << 20: 50, 12 << 20: 50, 1 << 30: 50} {
 		if got := growth(inUse); got != want {
 			t.Errorf("%d MiB in use: %d %%, want %d", inUse>>20, got, want)
 		}
