@@ -58,13 +58,13 @@ spec: ## TLC on the TLA+ models in spec/, and on their planted faults (4 minutes
 explore: ## every state of small worlds of the real machines, the larger ones too (ten minutes)
 	go test ./overlay/explore -count=1 -v -timeout 60m -args -deep
 
-mutations: ## for each invariant a change to production code that breaks it, and which ordinary run notices (under a minute, warm)
+mutations: ## for each invariant a change to production code that breaks it, and which ordinary run notices (4 to 7 minutes: seeds that the weather has moved are searched for anew)
 	go test ./overlay/mutations -count=1 -v -timeout 20m -args -all | grep -v '^\(=== RUN\|--- PASS\|PASS\)'
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 	.ci/fuzz $(or $(FUZZTIME),20s)
 
-figures: ## the protocols' figures in virtual time, beside what was expected of them (2 minutes; NODES=1000: an hour)
+figures: ## the protocols' figures in virtual time, beside what was expected of them (minutes; NODES=1000 takes many times as long)
 	.ci/figures
 
 generate: ## the generated code, the example configuration, the chart's README and schema, from their sources
