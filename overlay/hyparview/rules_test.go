@@ -295,3 +295,19 @@ func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// The directory may have heard since the greeting that the peer came back; its next word must not make it a candidate.
+func TestWhoFailsFailsAsTheDirectoryKnowsItNow(t *testing.T) {
+	s := newSolo(t)
+	old := person(1)
+	link := s.joins(old)
+	back := old
+	back.Incarnation++
+	var out proto.Out
+	s.Learn(s.now, []proto.PeerInfo{back}, &out)
+	s.ends(link, proto.DownReset)
+	s.Learn(s.now, []proto.PeerInfo{back}, &out)
+	if slices.Contains(s.Passive(), old.ID) {
+		t.Error("it is in the passive view again, though its link has just failed")
+	}
+}

@@ -56,6 +56,8 @@ func markdown(text []byte) string {
 
 Generated from ` + "`overlay/sim/testdata/report.golden`" + ` by ` + "`make figures`" + `; the same on every machine. Links take 0.2 to 0.8 ms,
 nothing is lost, applications answer within 0.5 ms. The papers' numbers are for 10,000 nodes, ours for the number in the first column.
+Broadcasts "at once" begin with the crash and count as arrived until two seconds after the last: repairs are in them, unlike in the
+paper's figure 2, which counts what gets through while the views are still broken. One seed each.
 
 ![reached after a crash](figure2.svg)
 ![messages of a wave](wave.svg)
