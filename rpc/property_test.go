@@ -160,8 +160,8 @@ func (c *crowd) detachOne(*rapid.T) {
 
 // settleAnswers takes the answers that the overlay was given: one for each call, and true.
 func (c *crowd) settleAnswers() {
-	c.Service.mu.Lock() // which the service's own timers take before they answer
-	defer c.Service.mu.Unlock()
+	c.mu.Lock() // which the service's own timers take before they answer
+	defer c.mu.Unlock()
 	for _, in := range c.inputs {
 		r, ok := in.(proto.LocalResult)
 		if !ok {
@@ -181,8 +181,8 @@ func (c *crowd) settleAnswers() {
 // holds is what is so at every moment.
 func (c *crowd) holds(*rapid.T) {
 	c.settleAnswers()
-	c.Service.mu.Lock()
-	defer c.Service.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, a := range c.apps {
 		if a.held > queue+itemBytes {
 			c.rt.Fatalf("S2: %d bytes wait for one application", a.held)
