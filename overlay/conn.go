@@ -111,7 +111,7 @@ func (o *Overlay) greet(ctx context.Context, below *tcp, as role) (*greeted, err
 		conn: c, in: link.NewFrames(c), id: proto.LinkID(o.lastLink.Add(1)),
 	}
 	err := o.exchange(ctx, g, as)
-	if err == nil && !stop() {
+	if !stop() && (err == nil || errors.Is(err, net.ErrClosed)) { // it was we who closed it
 		err = refuse(whyTimeout, ctx.Err())
 	}
 	if err != nil {

@@ -115,6 +115,45 @@ func TestADialThatFailsSaysWhyAndTheOtherSideCountsIt(t *testing.T) {
 	}
 }
 
+// overdue is a context whose time is over: the first who waits for it has been
+// told, the others, and the sockets, not yet.
+type overdue struct {
+	context.Context
+	done chan struct{}
+	told bool
+}
+
+func (o *overdue) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (o *overdue) Done() <-chan struct{}       { return o.done }
+func (o *overdue) Err() error                  { return context.DeadlineExceeded }
+
+func (o *overdue) AfterFunc(f func()) (stop func() bool) {
+	if o.told {
+		return func() bool { return true }
+	}
+	o.told = true
+	go f()
+	return func() bool { return false }
+}
+
+func TestAHandshakeThatStallsIsATimeoutWhoeverNoticesFirst(t *testing.T) {
+	n := newNode(t, "n")
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	c, err := net.Dial("tcp", mute.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := n.below(c.(*net.TCPConn))
+	_, err = n.greet(&overdue{Context: t.Context(), done: make(chan struct{})}, below, role{dialled: true})
+	if r, ok := errors.AsType[*refusal](err); !ok || r.why != whyTimeout {
+		t.Errorf("ended as %v", err)
+	}
+}
+
 func TestANodeRecognisesItself(t *testing.T) {
 	a := newNode(t, "a")
 	if _, failed := a.dials(proto.LinkOverlay, peer.ID{}, a.Addr().String()); failed.Why != proto.DialSelf {
