@@ -93,7 +93,6 @@ func New(cfg Config, log *slog.Logger) (*Overlay, error) {
 		table: table{max: cfg.Limits.Links, links: map[proto.LinkID]*link.Link{}},
 		gate:  gate{max: cfg.Limits.Handshakes},
 	}
-	o.frames.in, o.frames.out = newFrameMeter(), newFrameMeter()
 	if cfg.Insecure {
 		if o.keys, err = keys.Known(cfg.Cluster); err != nil {
 			return nil, fmt.Errorf("overlay: %w", err)

@@ -114,24 +114,16 @@ func (t *tally[K]) read() map[K]uint64 {
 	return maps.Clone(t.count)
 }
 
-// frameMeter counts frames by message. The map never changes once it is made.
-type frameMeter map[string]*atomic.Uint64
+// frameMeter counts frames by their type's number. Every frame passes here.
+type frameMeter [wire.Numbers]atomic.Uint64
 
-func newFrameMeter() frameMeter {
-	m := frameMeter{}
-	for _, name := range wire.Types() {
-		m[name] = &atomic.Uint64{}
-	}
-	return m
-}
+func (m *frameMeter) add(msg proto.Message) { m[wire.Number(msg)].Add(1) }
 
-func (m frameMeter) add(msg proto.Message) { m[wire.Type(msg)].Add(1) }
-
-func (m frameMeter) read() map[string]uint64 {
+func (m *frameMeter) read() map[string]uint64 {
 	all := map[string]uint64{}
-	for name, n := range m {
-		if v := n.Load(); v > 0 {
-			all[name] = v
+	for number := range m {
+		if n := m[number].Load(); n > 0 {
+			all[wire.TypeOf(number)] = n
 		}
 	}
 	return all

@@ -51,6 +51,15 @@ func Parse(frame []byte) (proto.Message, error) {
 // Type is the name of a message for metrics, one of Types.
 func Type(m proto.Message) string { return codeOf(m).String() }
 
+// Number is a message's type as a number below Numbers: an index of tables.
+func Number(m proto.Message) int { return int(codeOf(m)) }
+
+// Numbers is above every Number.
+const Numbers = int(lastCode)
+
+// TypeOf is the Type that goes with a Number.
+func TypeOf(number int) string { return names[number] }
+
 // Types lists the names of all messages, in the order of their codes.
 func Types() []string {
 	var all []string
