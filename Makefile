@@ -77,13 +77,14 @@ chart-test: ## the chart, rendered by Helm's library and judged by Kubernetes' o
 image: ## the sidecar's image for amd64 and arm64, into bin/starling.tar; without Docker, without a registry (NAME=, ARCH=amd64)
 	go run ./image $(if $(NAME),-name $(NAME)) $(if $(ARCH),-arch $(ARCH))
 
-e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a Kubernetes control plane, 64 sidecars beside busy loops (installs what is missing)
+e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a Kubernetes control plane and cluster, 64 sidecars beside busy loops (installs what is missing)
 	cd e2e && go test -p 1 -count=1 -timeout 15m -v ./...
 	cd e2e/kube && go test -count=1 -timeout 30m -v .
+	$(MAKE) cluster
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
 
-cluster: ## the chart and the image on a real Kubernetes of three nodes in namespaces (7 minutes, root; installs containerd, runc and CNI)
-	cd e2e/kube && go test -count=1 -timeout 15m -v ./cluster
+cluster: ## the chart and the image on a real Kubernetes of three nodes in namespaces (9 minutes, root; installs containerd, runc and CNI)
+	cd e2e/kube && go test -count=1 -timeout 30m -v ./cluster
 
 servers: ## builds Kubernetes, CoreDNS and Helm for the end-to-end tests, into ~/.cache (7 minutes, once), and prints their paths
 	@go run -C e2e/kube ./build/program
