@@ -219,27 +219,30 @@ func (w *Watcher) Next(ctx context.Context) (revision uint64, all []Member, chan
 }
 
 // diff brings the watcher up to the roster. Each incarnation gets one up and
-// then one down or left, also when it came back between two looks.
+// then one down or left, also when it came back between two looks. All that
+// ended comes before all that began, so that a name is never up twice.
 func (w *Watcher) diff(roster *proto.Roster) []Change {
 	var out []Change
 	add := func(k proto.ChangeKind, m *proto.Member) {
 		out = append(out, Change{Kind: k, Member: w.svc.member(roster, m)})
 	}
+	for _, old := range w.ended(roster) {
+		delete(w.known, old.Entry.ID)
+		if m := roster.Get(old.Entry.ID); m != nil && m.Entry.Incarnation == old.Entry.Incarnation {
+			add(goneKind(m), m)
+			continue
+		}
+		end := *old // it came back, or is forgotten already
+		end.Status = proto.StatusDown
+		add(proto.ChangeDown, &end)
+	}
 	for _, m := range roster.Members {
 		id := m.Entry.ID
 		old := w.known[id]
 		switch {
-		case old == nil && living(m):
-			add(proto.ChangeUp, m)
-			w.suspect(m, add)
-		case old == nil || old == m:
+		case old == m || !living(m):
 			continue
-		case !living(m):
-			add(goneKind(m), m)
-			delete(w.known, id)
-			continue
-		case m.Entry.Incarnation > old.Entry.Incarnation:
-			add(proto.ChangeDown, old)
+		case old == nil:
 			add(proto.ChangeUp, m)
 			w.suspect(m, add)
 		case m.Status != old.Status && m.Status == proto.StatusSuspect:
@@ -249,18 +252,20 @@ func (w *Watcher) diff(roster *proto.Roster) []Change {
 		}
 		w.known[id] = m
 	}
-	var lost []peer.ID
-	for id := range w.known {
-		if roster.Get(id) == nil {
-			lost = append(lost, id)
+	return out
+}
+
+// ended is who was up in an incarnation that is not up any more, by ID.
+func (w *Watcher) ended(roster *proto.Roster) []*proto.Member {
+	var list []*proto.Member
+	for id, old := range w.known {
+		m := roster.Get(id)
+		if m == nil || !living(m) || m.Entry.Incarnation != old.Entry.Incarnation {
+			list = append(list, old)
 		}
 	}
-	slices.SortFunc(lost, peer.ID.Compare)
-	for _, id := range lost {
-		add(proto.ChangeDown, w.known[id])
-		delete(w.known, id)
-	}
-	return out
+	slices.SortFunc(list, func(a, b *proto.Member) int { return a.Entry.ID.Compare(b.Entry.ID) })
+	return list
 }
 
 func (w *Watcher) suspect(m *proto.Member, add func(proto.ChangeKind, *proto.Member)) {

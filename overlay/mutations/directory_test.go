@@ -64,9 +64,9 @@ var directory = []mutation{
 	},
 	{
 		"D11", "a watcher is not told that a member died and came back", "rpc/members.go",
-		"add(proto.ChangeDown, old)\n\t\t\tadd(proto.ChangeUp, m)",
-		"add(proto.ChangeUpdated, m)",
-		test("rpc", "TestARandomWatchNeverSkipsNorDoubles"), "",
+		`m == nil || !living(m) || m.Entry.Incarnation != old.Entry.Incarnation {`,
+		`m == nil || !living(m) {`,
+		property("rpc", "TestEachWatcherSeesEachNameUpOnceAndThenDownOnce"), "D11:",
 	},
 	{
 		"M11", "the next incarnation comes up before the last went down", "overlay/directory/roster.go",
