@@ -86,7 +86,7 @@ e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a
 cluster: ## the chart and the image on a real Kubernetes of three nodes in namespaces (9 minutes, root; installs containerd, runc and CNI)
 	cd e2e/kube && go test -count=1 -timeout 30m -v ./cluster
 
-servers: ## builds Kubernetes, CoreDNS and Helm for the end-to-end tests, into ~/.cache (7 minutes, once), and prints their paths
+servers: ## builds Kubernetes, CoreDNS, Helm and cert-manager for the end-to-end tests, into ~/.cache (9 minutes, once), and prints their paths
 	@go run -C e2e/kube ./build/program
 
 bench: ## figures of real processes, beside serf (10 minutes; N=5,16 other sizes; REPORT=1 writes docs/figures/bench.md)

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -50,7 +51,7 @@ func TestDiscoverLooksOnceAndSaysWhoAndWhoNot(t *testing.T) {
 			}
 		}
 		if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Data) != 1 {
-			return fmt.Errorf("%v: %s", err, out)
+			return errors.Join(fmt.Errorf("found %s", out), err)
 		}
 		found := answer.Data[0].Found
 		if len(found.Candidates) != 3 || len(found.Skipped) != 1 || !strings.Contains(found.Skipped[0].Why, "terminating") {

@@ -81,7 +81,7 @@ func (w *world) jail() (free func() (probes int)) {
 	prisoner, err := rest.HTTPClientFor(config)
 	w.must("make a client", err)
 	w.await("the rule holds", patience, func() error {
-		res, err := w.get(w.t.Context(), prisoner)
+		res, err := w.get(w.t.Context(), prisoner) //nolint:bodyclose // get does
 		if err == nil && res.Header.Get("X-Kubernetes-Pf-Flowschema-Uid") != string(schema.UID) {
 			err = fmt.Errorf("the answer is %s, by another rule", res.Status)
 		}
@@ -97,7 +97,7 @@ func (w *world) hang(prisoner *http.Client) (free func() (probes int)) {
 	var probes atomic.Int32
 	control.Etcd.Pause()
 	probe := func(ctx context.Context) bool {
-		res, err := w.get(ctx, prisoner)
+		res, err := w.get(ctx, prisoner) //nolint:bodyclose // get does
 		if err != nil || res.StatusCode != http.StatusTooManyRequests {
 			return false
 		}

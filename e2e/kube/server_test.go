@@ -137,7 +137,7 @@ func TestAnExpiredTokenLosesNobodyAndANewOneIsTakenUp(t *testing.T) {
 	w.await("the API server refuses the token", patience, func() error { // it remembers its own word for 10 s
 		_, err := somebody.DiscoveryV1().EndpointSlices(w.ns).List(t.Context(), metav1.ListOptions{})
 		if !errors.IsUnauthorized(err) {
-			return fmt.Errorf("it says %v", err)
+			return fmt.Errorf("it says %v", err) //nolint:errorlint // nil, too
 		}
 		return nil
 	})

@@ -1,5 +1,5 @@
-// Package build makes the servers that the tests run from their Go modules (../servers), and keeps them in the user's cache.
-// It never downloads a finished program, and never uses one that happens to be installed.
+// Package build makes the servers that the tests run from their Go modules (../servers, ../certmanager), and keeps them in the
+// user's cache. It never downloads a finished program, and never uses one that happens to be installed.
 package build
 
 import (
@@ -14,30 +14,34 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// packages are the programs by name, and what each is built from.
-var packages = map[string]string{
-	"kubernetes": "./kubernetes",
-	"coredns":    "github.com/coredns/coredns",
-	"helm":       "helm.sh/helm/v3/cmd/helm",
+// A recipe is what a program is built from: a package, as a module beside this one knows it.
+type recipe struct{ module, pkg string }
+
+var recipes = map[string]recipe{
+	"kubernetes":  {"servers", "./kubernetes"},
+	"coredns":     {"servers", "github.com/coredns/coredns"},
+	"helm":        {"servers", "helm.sh/helm/v3/cmd/helm"},
+	"certmanager": {"certmanager", "."},
 }
 
 // Names are the programs there are.
-func Names() []string { return []string{"kubernetes", "coredns", "helm"} }
+func Names() []string { return []string{"kubernetes", "coredns", "helm", "certmanager"} }
 
 // Program returns the path of a program, built first if the cache lacks it; progress goes to log, a line each half minute.
 // The first build of kubernetes takes about five minutes on two cores and 2.4 GB for the linker; CoreDNS and Helm are a
-// minute more. Several processes may call it at once: one builds, the others wait for it.
+// minute more, cert-manager one or two. Several processes may call it at once: one builds, the others wait for it.
 func Program(ctx context.Context, name string, log io.Writer) (string, error) {
-	pkg, ok := packages[name]
+	r, ok := recipes[name]
 	if !ok {
 		return "", fmt.Errorf("there is no program %q; there are %s", name, strings.Join(Names(), ", "))
 	}
-	source, err := findSource()
+	source, err := findSource(r.module)
 	if err != nil {
 		return "", err
 	}
@@ -54,26 +58,48 @@ func Program(ctx context.Context, name string, log io.Writer) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	if err := goBuild(ctx, source, pkg, path, log); err != nil {
+	if err := goBuild(ctx, source, r.pkg, path, log); err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}
 	return path, nil
 }
 
-// findSource finds the module of the servers from wherever in the repository the tests run.
-func findSource() (string, error) {
+// Folder is where the source of a module lies from which a program is built, as in the CustomResourceDefinitions that come with
+// it. It is read-only.
+func Folder(ctx context.Context, name, module string) (string, error) {
+	source, err := findSource(recipes[name].module)
+	if err != nil {
+		return "", err
+	}
+	c := goCommand(ctx, source, "list", "-m", "-f", "{{.Dir}}", module)
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the source of %s: %w", module, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// goCommand is a command of go in the module that lies there, whatever module the tests are of.
+func goCommand(ctx context.Context, source string, words ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, "go", words...)
+	c.Dir, c.Env = source, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	return c
+}
+
+// findSource finds a module of servers from wherever in the repository the tests run.
+func findSource(module string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for {
-		source := filepath.Join(dir, "e2e", "kube", "servers")
+		source := filepath.Join(dir, "e2e", "kube", module)
 		if _, err := os.Stat(filepath.Join(source, "go.mod")); err == nil {
 			return source, nil
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return "", errors.New("find e2e/kube/servers: run this inside the repository")
+			return "", fmt.Errorf("find e2e/kube/%s: run this inside the repository", module)
 		}
 		dir = up
 	}
@@ -119,23 +145,25 @@ func lock(path string) (unlock func(), err error) {
 // that ask for it refuse a server without.
 func flags(version string) []string {
 	minor, _, _ := strings.Cut(strings.TrimPrefix(version, "v1."), ".")
-	set := "-s -w"
+	set := []string{"-s -w"}
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		set += fmt.Sprintf(" -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=%[3]s -X %[1]s.gitTreeState=clean", pkg, version, minor)
+		for _, value := range []string{"gitVersion=" + version, "gitMajor=1", "gitMinor=" + minor, "gitTreeState=clean"} {
+			set = append(set, "-X "+pkg+"."+value)
+		}
 	}
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags", set}
+	return []string{"-trimpath", "-buildvcs=false", "-ldflags", strings.Join(set, " ")}
 }
 
 func goBuild(ctx context.Context, source, pkg, path string, log io.Writer) error {
-	ask := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
-	ask.Dir, ask.Stderr = source, log
+	// Kubernetes' libraries are v0.M.N of its release v1.M.N.
+	ask := goCommand(ctx, source, "list", "-m", "-f", "{{with .Replace}}{{.Version}}{{else}}{{.Version}}{{end}}", "k8s.io/client-go")
+	ask.Stderr = log
 	version, err := ask.Output()
 	if err != nil {
 		return fmt.Errorf("ask for the version of Kubernetes: %w", err)
 	}
-	words := append([]string{"build", "-v", "-o", path + ".new"}, flags(strings.TrimSpace(string(version)))...)
-	c := exec.CommandContext(ctx, "go", append(words, pkg)...)
-	c.Dir, c.Env = source, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	release := "v1" + strings.TrimPrefix(strings.TrimSpace(string(version)), "v0")
+	c := goCommand(ctx, source, slices.Concat([]string{"build", "-v", "-o", path + ".new"}, flags(release), []string{pkg})...)
 	said, err := c.StderrPipe()
 	if err != nil {
 		return err

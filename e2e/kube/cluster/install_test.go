@@ -3,8 +3,11 @@ package cluster
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/starlingmesh/starling/e2e/kube/nodes"
 )
 
 const demo = "app.kubernetes.io/component=demo"
@@ -23,6 +26,36 @@ func TestAnInstallationWithDefaultsWorks(t *testing.T) {
 	out := w.kubectl("exec", "deploy/birds-starling-demo", "-c", "starling", "--", "/starling", "multicall", "demo.echo", "hello")
 	t.Logf("\n%s", out)
 	w.must("five replies", wantAll(table(out, "NODE", "VERDICT"), "replied", pods))
+}
+
+// kind and k3d load the same file; their own clusters need images that this machine cannot fetch.
+func TestTheImageIsLoadedAsTheReadmeSays(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(chart(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words := "sudo " + strings.Join(nodes.ImportWords(), " ") + " bin/starling.tar"; !strings.Contains(string(readme), words) {
+		t.Errorf("the chart's README does not say %q, which is how the nodes of these tests got the image", words)
+	}
+	said, err := os.ReadFile(built(imageFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n") // one for each platform, and one for all
+	words := strings.Fields(lines[len(lines)-1])
+	digest, name := words[0], strings.TrimSuffix(words[1], ",")
+	for _, n := range it.Nodes {
+		out, err := n.Command(t.Context(), "ctr", "-n", "k8s.io", "images", "list", "name=="+name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s\n%s", n.Name, out)
+		for _, want := range []string{digest, "linux/amd64", "linux/arm64"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("want %s at %s", want, n.Name)
+			}
+		}
+	}
 }
 
 func TestAUsersOwnChartSharesTheSocketWithAnotherUser(t *testing.T) {

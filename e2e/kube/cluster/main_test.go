@@ -7,11 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/starlingmesh/starling/e2e/kube/build"
 	"github.com/starlingmesh/starling/e2e/kube/nodes"
 )
 
@@ -42,7 +42,7 @@ func run(m *testing.M) (code int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 		if err := os.Setenv(filesKey, dir); err != nil {
 			return 0, err
 		}
@@ -56,9 +56,25 @@ func run(m *testing.M) (code int, err error) {
 	}), nil
 }
 
-// prepare builds the images.
+// crds is the folder of cert-manager's CustomResourceDefinitions, and imageFile what `make image` said of the image.
+const (
+	crds      = "crds"
+	imageFile = "image.txt"
+)
+
+// prepare builds the images, and what else the tests of this package want.
 func prepare(ctx context.Context) error {
 	began := time.Now()
+	if _, err := build.Program(ctx, "certmanager", os.Stderr); err != nil {
+		return err
+	}
+	certManager, err := build.Folder(ctx, "certmanager", "github.com/cert-manager/cert-manager")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(built(crds), os.DirFS(filepath.Join(certManager, "deploy", "crds"))); err != nil {
+		return fmt.Errorf("copy cert-manager's CustomResourceDefinitions: %w", err)
+	}
 	root, err := root()
 	if err != nil {
 		return err
@@ -68,7 +84,7 @@ func prepare(ctx context.Context) error {
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the application: %w: %s", err, out)
 	}
-	image := exec.CommandContext(ctx, "go", "run", "./image", "-arch", runtime.GOARCH, "-o", built("starling.tar"))
+	image := exec.CommandContext(ctx, "go", "run", "./image", "-o", built("starling.tar")) // as `make image` does
 	image.Dir = root
 	out, err := image.CombinedOutput()
 	if err != nil {
@@ -76,7 +92,7 @@ func prepare(ctx context.Context) error {
 	}
 	fmt.Printf("%s", out)
 	app := nodes.Image{Ref: appImage, Program: built("app"), Entrypoint: []string{"/app"}}
-	err = app.Write(built("app.tar"))
+	err = errors.Join(os.WriteFile(built(imageFile), out, 0o600), app.Write(built("app.tar")))
 	fmt.Printf("programs and images are built after %v\n", time.Since(began).Round(100*time.Millisecond))
 	return err
 }

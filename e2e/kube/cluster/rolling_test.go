@@ -14,10 +14,10 @@ import (
 const apartMost = 5 * time.Second
 
 // loaded is the user's own chart with so many pods, and one more that asks everybody again and again.
-func loaded(t *testing.T, replicas string) (*world, *record) {
+func loaded(t *testing.T, replicas string, set ...string) (*world, *record) {
 	t.Helper()
 	w, r := newWorld(t), newRecord(t)
-	w.installChart("shop", w.shop(), "replicas="+replicas, "load=true", "reportURL="+r.url)
+	w.installChart("shop", w.shop(), append(set, "replicas="+replicas, "load=true", "reportURL="+r.url)...)
 	r.wantGood(w, "all answer", w.loadedPods())
 	r.forgetApart()
 	return w, r
@@ -34,11 +34,29 @@ func (w *world) endLoad() {
 
 func TestARollingRestartUnderLoadLosesNothing(t *testing.T) {
 	w, r := loaded(t, "10")
+	w.restart(r)
+}
+
+// Without native sidecars the containers of a pod are told to end at the same time: `starling drain --wait` lets the application
+// go first.
+func TestARollingRestartOfPlainContainersLosesNothing(t *testing.T) {
+	w, r := loaded(t, "5", "starling.sidecar.native=false")
+	for _, p := range w.pods("app=shop") {
+		if len(p.Spec.InitContainers) != 0 || len(p.Spec.Containers) != 2 {
+			t.Fatalf("%s has %d init containers and %d others, want 0 and 2", p.Name, len(p.Spec.InitContainers), len(p.Spec.Containers))
+		}
+	}
+	w.restart(r)
+}
+
+// restart restarts the shop pod by pod, under load.
+func (w *world) restart(r *record) {
+	w.t.Helper()
 	before := names(w.pods("app=shop"))
 	began := time.Now()
 	w.kubectl("rollout", "restart", "deployment/shop")
 	w.kubectl("rollout", "status", "deployment/shop", "--timeout="+patience.String())
-	t.Logf("rolling restart of %d pods: %v", len(before), time.Since(began).Round(100*time.Millisecond))
+	w.t.Logf("rolling restart of %d pods: %v", len(before), time.Since(began).Round(100*time.Millisecond))
 	w.await("the old pods are gone", func() error {
 		_, err := w.tryKubectl(append([]string{"wait", "--for=delete", "--timeout=1s", "pod"}, before...)...)
 		return err
@@ -46,14 +64,21 @@ func TestARollingRestartUnderLoadLosesNothing(t *testing.T) {
 	after := w.loadedPods()
 	for _, p := range before {
 		if slices.Contains(after, p) {
-			t.Errorf("%s was not replaced", p)
+			w.t.Errorf("%s was not replaced", p)
 		}
 	}
 	r.wantGood(w, "all new ones answer, and nobody else is asked", after)
+	gone, err := w.members("load", "--gone")
+	w.must("ask for the members", err)
+	for _, p := range before {
+		if gone[p] != "left" {
+			w.t.Errorf("%s is known as %q, want left", p, gone[p])
+		}
+	}
 	w.endLoad()
 	r.judge()
 	if r.apart > apartMost {
-		t.Errorf("they were not one component for %v", r.apart)
+		w.t.Errorf("they were not one component for %v", r.apart)
 	}
 }
 

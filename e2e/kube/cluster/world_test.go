@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 			w.dump()
 		}
 		// It is deleted in the background; the pods are waited for, so that the next test has the machine to itself.
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		_ = it.Kubectl(ctx, "delete", "namespace", w.ns, "--wait=false").Run()
 		_ = it.Kubectl(ctx, "wait", "-n", w.ns, "--for=delete", "pod", "--all", "--timeout=60s").Run()

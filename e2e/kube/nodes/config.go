@@ -58,7 +58,7 @@ func (n *Node) cniConfig() string {
 }
 
 // kubeletConfig takes the machine as it is: cgroups of the first version, swap, a full disk. Three kubelets share its cgroups, so
-// none manages them.
+// none manages them. What changes in a Secret reaches pods when their kubelet looks at them again: sooner than each minute.
 func (n *Node) kubeletConfig() string {
 	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -78,6 +78,7 @@ evictionHard: {memory.available: "0%%", nodefs.available: "0%%", imagefs.availab
 imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 2s
 nodeLeaseDurationSeconds: 8
+syncFrequency: 10s
 registerNode: true
 `, n.cluster.File("ca.crt"), n.file("empty-resolv.conf"))
 }

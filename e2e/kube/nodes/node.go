@@ -84,15 +84,14 @@ func (n *Node) run(ctx context.Context, words ...string) error {
 	return run(ctx, words[0], words[1:]...)
 }
 
-// Cut pulls the node's cable: packets to and from it are lost without a word.
-func (n *Node) Cut(ctx context.Context) error { return run(ctx, "ip", "link", "set", n.Name, "down") }
-
-// Mend plugs it in again, and waits for nothing.
-func (n *Node) Mend(ctx context.Context) error { return run(ctx, "ip", "link", "set", n.Name, "up") }
-
-// Import gives the node an image, from a file as Image.Write makes it.
+// Import gives the node an image, from a file that Image.Write or `make image` made.
 func (n *Node) Import(ctx context.Context, tar string) error {
-	return n.run(ctx, "ctr", "-n", "k8s.io", "images", "import", tar)
+	return n.run(ctx, append(ImportWords(), tar)...)
+}
+
+// ImportWords are the words that do it, but for the file.
+func ImportWords() []string {
+	return []string{"ctr", "-n", "k8s.io", "images", "import", "--all-platforms"}
 }
 
 // serve starts what makes a node of it.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -187,7 +188,9 @@ func (p *Plane) Client(name string, subject pkix.Name, addresses ...string) (kub
 func (p *Plane) File(name string) string { return p.ca.file(name) }
 
 // URL is where the API server is.
-func (p *Plane) URL() string { return fmt.Sprintf("https://%s:%d", p.address, p.apiPort) }
+func (p *Plane) URL() string {
+	return "https://" + net.JoinHostPort(p.address, strconv.Itoa(p.apiPort))
+}
 
 // Address is the same, as host:port.
 func (p *Plane) Address() string { return strings.TrimPrefix(p.URL(), "https://") }

@@ -3,9 +3,14 @@
 {{- $starling := .root.Subcharts.starling -}}
 serviceAccountName: {{ include "starling.serviceAccountName" $starling }}
 automountServiceAccountToken: false
+{{- if $starling.Values.sidecar.native }}
 initContainers:
   {{- include "starling.sidecar" $starling | nindent 2 }}
+{{- end }}
 containers:
+  {{- if not $starling.Values.sidecar.native }}
+  {{- include "starling.container" $starling | nindent 2 }}
+  {{- end }}
   - name: shop
     image: {{ .root.Values.image }}
     imagePullPolicy: Never
