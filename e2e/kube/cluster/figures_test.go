@@ -11,7 +11,7 @@ import (
 )
 
 // figures prints how soon the sidecars of some pods were of use, and what they take. A pod's start is that of the process which
-// holds its namespaces; the kernel knows it to 10 ms.
+// holds its namespaces; the kernel knows it to 10 ms. Who has a first link has joined.
 func (w *world) figures(selector string) {
 	w.t.Helper()
 	var open, joined []time.Duration
@@ -29,7 +29,7 @@ func (w *world) figures(selector string) {
 		joined = append(joined, first.Sub(began))
 	}
 	w.t.Logf("pod start to socket open: %s", spread(open))
-	w.t.Logf("pod start to first link:  %s", spread(joined))
+	w.t.Logf("pod start to joined:      %s", spread(joined))
 	w.t.Logf("RSS of a sidecar:         %s", spreadKiB(rss))
 }
 

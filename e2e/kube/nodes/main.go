@@ -47,7 +47,8 @@ func Main(prepare func(context.Context) error, tests func() int) int {
 
 // outside builds what needs the network, has the tests run inside, and removes what namespaces do not take with them.
 func outside(prepare func(context.Context) error) (code int, err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// SIGQUIT is how `go test` ends what took too long.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	if err := machineCan(ctx); err != nil {
 		return 0, err
@@ -92,7 +93,7 @@ var programs = []struct{ path, pkg string }{
 // machineCan says everything that this machine lacks for a cluster, after installing what can be installed.
 func machineCan(ctx context.Context) error {
 	if os.Getuid() != 0 {
-		return errors.New("these tests run a Kubernetes cluster: they need root")
+		return cannot(errors.New("root: namespaces, mounts and cgroups are made"))
 	}
 	missing := map[string]bool{}
 	for _, p := range programs {
@@ -107,19 +108,24 @@ func machineCan(ctx context.Context) error {
 	lacks := []error{netns.Install(packages...)}
 	for _, controller := range []string{"memory", "cpu", "pids"} {
 		if !hasController(controller) {
-			lacks = append(lacks, fmt.Errorf("no writable cgroup controller %q below /sys/fs/cgroup", controller))
+			lacks = append(lacks, fmt.Errorf("a writable cgroup controller %q below /sys/fs/cgroup", controller))
 		}
 	}
 	c := exec.CommandContext(ctx, "true")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
 	if err := c.Run(); err != nil {
-		lacks = append(lacks, fmt.Errorf("no namespaces of processes, mounts and network: %w", err))
+		lacks = append(lacks, fmt.Errorf("namespaces of processes, mounts and network: %w", err))
 	}
 	if !hasOverlay(ctx) {
-		lacks = append(lacks, errors.New("no overlay file system in this kernel, and `modprobe overlay` brings none"))
+		lacks = append(lacks, errors.New("an overlay file system in this kernel; `modprobe overlay` brings none"))
 	}
+	return cannot(lacks...)
+}
+
+// cannot says what is missing, if something is.
+func cannot(lacks ...error) error {
 	if err := errors.Join(lacks...); err != nil {
-		return fmt.Errorf("this machine cannot run a Kubernetes cluster:\n%w\nSTARLING_E2E=skip goes on without these tests", err)
+		return fmt.Errorf("a Kubernetes cluster cannot run here; missing:\n%w\nSTARLING_E2E=skip goes on without these tests", err)
 	}
 	return nil
 }
