@@ -136,23 +136,23 @@ func (s sink) Fail(err error) {
 // Up tells that a node lives and advertises addrs ("host:port"); again when its
 // addresses change.
 func (m *Manager) Up(node string, addrs []string) {
-	m.noted(func(time.Time) { m.ledger.up(node, addrs) })
+	m.changeWithin(unhurried, func(time.Time) { m.ledger.up(node, addrs) })
 }
 
 // Down tells that a node is taken for dead.
 func (m *Manager) Down(node string) {
-	m.noted(func(now time.Time) { m.ledger.ended(now, node, wentDown) })
+	m.changeWithin(unhurried, func(now time.Time) { m.ledger.ended(now, node, wentDown) })
 }
 
 // Left tells that a node said goodbye.
 func (m *Manager) Left(node string) {
-	m.noted(func(now time.Time) { m.ledger.ended(now, node, wentAway) })
+	m.changeWithin(unhurried, func(now time.Time) { m.ledger.ended(now, node, wentAway) })
 }
 
 // Dialed tells how a dial of a contact ended: with node as who answered the
 // handshake (our own ID if we dialled ourselves), or with why it failed.
 func (m *Manager) Dialed(addr, node string, err error) {
-	m.noted(func(now time.Time) { m.ledger.dialed(now, addr, node, err, m.rng.Float64()) })
+	m.changeWithin(leisurely, func(now time.Time) { m.ledger.dialed(now, addr, node, err, m.rng.Float64()) })
 }
 
 // Isolated tells whether this node has too few links. If so all sources are
@@ -193,21 +193,22 @@ func (m *Manager) Snapshot() Snapshot {
 // change does f under the lock and has the outcome published soon.
 func (m *Manager) change(f func(now time.Time)) { m.changeWithin(1, f) }
 
-// noted does f, which the overlay told. It adds no contact, so that only who
-// lacks links is in a hurry for the outcome: where hundreds join at once,
-// choosing contacts anew for each would cost more than the joins.
-func (m *Manager) noted(f func(now time.Time)) { m.changeWithin(unhurried, f) }
+// How many debounces the overlay's own news may wait. It adds no contact: where
+// hundreds join at once, choosing contacts anew for each would cost more than
+// the joins. How a dial ended only moves one contact behind the others, and the
+// overlay has a pace of its own for each; where a thousand do not answer, a node
+// that chose anew for each, or even each second, would do nothing else.
+const (
+	unhurried = 10
+	leisurely = 100
+)
 
-// unhurried is how many debounces the overlay's own news may wait.
-const unhurried = 10
-
+// changeWithin does f under the lock and has the outcome published in so many
+// debounces.
 func (m *Manager) changeWithin(debounces int, f func(now time.Time)) {
 	m.mu.Lock()
 	now := time.Now()
 	f(now)
-	if m.ledger.isolated {
-		debounces = 1
-	}
 	m.publishWithin(now, time.Duration(debounces)*m.cfg.Debounce)
 	m.mu.Unlock()
 	select {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -171,7 +172,7 @@ func TestContactsAreToldOnceThingsSettle(t *testing.T) {
 	})
 }
 
-func TestTheOverlaysNewsWaitLongerUnlessLinksAreWanted(t *testing.T) {
+func TestTheOverlaysNewsWaitLonger(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newScript()
 		r := run(t, nil, s.source("one"))
@@ -186,15 +187,38 @@ func TestTheOverlaysNewsWaitLongerUnlessLinksAreWanted(t *testing.T) {
 		if r.times() != 2 {
 			t.Errorf("told %d times a second after the news, want 2", r.times())
 		}
-		r.Isolated(true) // told at once
-		wait(time.Second)
-		before := r.times()
-		r.Up("node-b", []string{addr("b")})
-		wait(100 * time.Millisecond)
-		if r.times() != before+1 {
-			t.Errorf("told %d times after the debounce, want %d", r.times(), before+1)
-		}
 	})
+}
+
+// Choosing among a thousand takes milliseconds: whoever did so for each dial, as the lonely dial on and on, could do little else.
+func TestAThousandContactsThatDoNotAnswerAreNotChosenAnewForEachDial(t *testing.T) {
+	for _, isolated := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			s := newScript()
+			r := run(t, nil, s.source("one"))
+			var names []string
+			for i := range 1000 {
+				names = append(names, fmt.Sprintf("n%d", i))
+			}
+			s.observe(Complete{Candidates: peers(strings.Join(names, " "))})
+			wait(time.Second)
+			r.Isolated(isolated)
+			synctest.Wait()
+			before := r.times()
+			for i := range 6000 { // a minute of a hundred dials a second
+				r.Dialed(addr(names[i%len(names)]), "", errors.New("refused"))
+				wait(10 * time.Millisecond)
+			}
+			if n := r.times() - before; n < 5 || n > 7 {
+				t.Errorf("isolated %v: told %d times in a minute of dials, want 6", isolated, n)
+			}
+			s.observe(Complete{Candidates: peers("a")}) // but what a source says is told at once
+			wait(100 * time.Millisecond)
+			if !strings.Contains(" "+r.last()+" ", " a ") {
+				t.Errorf("isolated %v: the new one is not a contact after the debounce", isolated)
+			}
+		})
+	}
 }
 
 func TestASlowConsumerGetsTheNewestAndHoldsUpNobody(t *testing.T) {

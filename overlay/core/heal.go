@@ -20,6 +20,7 @@ const (
 	beaconsMax   = 64              // origins remembered, the lowest
 	bridgesWant  = 8               // bridges that one side of a healed partition opens, about
 	probeEvery   = 10 * time.Second
+	probeGap     = 100 * time.Millisecond // rounds are rarer if discovery names many: the cluster makes no more than an attempt so often
 	probeSlowest = 10 * time.Minute
 	probeRare    = 30 * time.Second // rounds of those whom only members remember grow as rare as this, or rarer if they are many:
 	probePace    = time.Second      // then the cluster makes an attempt so often
@@ -44,6 +45,7 @@ type heal struct {
 
 	contacts []proto.Contact
 	targets  []target // by key
+	vouched  int      // of targets
 	probes   []probe
 	seq      uint64
 	tickAt   time.Time
@@ -202,11 +204,17 @@ func (h *heal) aim(now time.Time, roster *proto.Roster) {
 	old := h.targets
 	h.targets = nil
 	for _, c := range h.contacts {
-		h.add(now, old, taken, c.Addrs, true)
+		h.add(old, taken, c.Addrs, true)
 	}
+	h.vouched = len(h.targets)
 	for _, m := range roster.Members {
 		if m.Status == proto.StatusDown && heir[m.Entry.Name] == m.Entry {
-			h.add(now, old, taken, m.Entry.Addrs, false)
+			h.add(old, taken, m.Entry.Addrs, false)
+		}
+	}
+	for i := range h.targets {
+		if t := &h.targets[i]; t.next.IsZero() {
+			t.next = now.Add(h.round(t)/2 + h.upTo(h.round(t)/2))
 		}
 	}
 	slices.SortStableFunc(h.targets, func(a, b target) int { return strings.Compare(a.key, b.key) }) // stable: the vouched come first
@@ -218,11 +226,11 @@ func supersedes(a, b *proto.Entry) bool {
 	return a.Birth > b.Birth || (a.Birth == b.Birth && b.ID.Less(a.ID))
 }
 
-func (h *heal) add(now time.Time, old []target, taken map[string]bool, addrs []string, vouched bool) {
+func (h *heal) add(old []target, taken map[string]bool, addrs []string, vouched bool) {
 	if len(addrs) == 0 || len(h.targets) == targetsMax || slices.ContainsFunc(addrs, func(a string) bool { return taken[a] }) {
 		return
 	}
-	t := target{key: addrs[0], addrs: addrs, vouched: vouched, wait: probeEvery, next: now.Add(probeEvery/2 + h.upTo(probeEvery/2))}
+	t := target{key: addrs[0], addrs: addrs, vouched: vouched, wait: probeEvery}
 	if i, ok := find(old, t.key); ok {
 		t.wait, t.next = old[i].wait, old[i].next
 	}
@@ -235,6 +243,8 @@ func find(targets []target, key string) (int, bool) {
 
 // ask probes targets whose round has come. Every node takes part in each round
 // with probability 1/size, so that the cluster makes about one attempt a round.
+// Of what discovery vouches for, a thousand may never answer: the rounds are as
+// long as it takes to keep the attempts probeGap apart.
 // Rounds of what discovery does not vouch for grow rarer, since most of the dead
 // stay dead, until all of them together get an attempt each probePace: enough to
 // notice soon that a partition is over, however long it was.
@@ -261,8 +271,16 @@ func (h *heal) ask(now time.Time, out *proto.Out) {
 		if !t.vouched {
 			t.wait = min(2*t.wait, max(probeRare, time.Duration(n)*probePace), probeSlowest)
 		}
-		t.next = now.Add(t.wait/4 + h.upTo(3*t.wait/2))
+		t.next = now.Add(h.round(t)/4 + h.upTo(3*h.round(t)/2))
 	}
+}
+
+// round is the mean time between two attempts of the cluster at a target.
+func (h *heal) round(t *target) time.Duration {
+	if !t.vouched {
+		return t.wait
+	}
+	return max(t.wait, min(time.Duration(h.vouched)*probeGap, probeSlowest))
 }
 
 func (h *heal) dial(t *target, out *proto.Out) {
@@ -319,7 +337,7 @@ func (h *heal) Pong(id proto.LinkID, who proto.PeerInfo, component peer.ID, out 
 	same, want := component == h.component, bridgesWant
 	if i := slices.IndexFunc(h.probes, func(p probe) bool { return p.link == id && id != 0 }); i >= 0 {
 		if t, ok := find(h.targets, h.probes[i].key); ok {
-			want *= max(1, int(h.targets[t].wait/probeEvery))
+			want *= max(1, int(h.round(&h.targets[t])/probeEvery))
 		}
 		if same && !component.IsZero() {
 			h.calm(h.probes[i].key)

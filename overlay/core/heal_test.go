@@ -242,3 +242,32 @@ func TestALinkIsSwappedForWhoReturnedNotForANewcomer(t *testing.T) {
 		}
 	}
 }
+
+func TestThousandsWhoNeverAnswerCostTheClusterTenAttemptsASecond(t *testing.T) {
+	for _, size := range []int{1, 50} {
+		var members []*proto.Member
+		for i := range size {
+			members = append(members, member(i, proto.StatusAlive))
+		}
+		roster := &proto.Roster{Revision: 1, Members: members}
+		var dead []proto.Contact
+		for i := range 3000 {
+			dead = append(dead, proto.Contact{Addrs: []string{fmt.Sprintf("x%d:1", i)}})
+		}
+		total, tried := 0, map[string]bool{}
+		for i := range size {
+			h := newHeal(members[i].Entry.ID, rand.New(rand.NewPCG(7, uint64(i))), time.Unix(1000, 0))
+			h.Contacts(dead)
+			for addr, n := range attempts(h, roster, 1000*time.Second) {
+				total += n
+				tried[addr] = true
+			}
+		}
+		if want := 10 * 1000; total < want/2 || total > want*5/4 {
+			t.Errorf("%d nodes: %d attempts in 1,000 s, want about %d", size, total, want)
+		}
+		if len(tried) < len(dead)*9/10 { // three rounds and a third, each missed by chance once in e
+			t.Errorf("%d nodes: %d of %d were tried", size, len(tried), len(dead))
+		}
+	}
+}

@@ -11,6 +11,12 @@ import (
 const (
 	contactsMax = 1024 // contacts kept; discovery orders them, the first are kept
 	oursMax     = 32   // addresses kept that turned out to be ourselves
+
+	// Where a thousand contacts refuse, the lonely would run through all of them
+	// as fast as they can, and keep those busy that might answer: after a burst
+	// they dial one each gap.
+	contactBurst = 32
+	contactGap   = 100 * time.Millisecond
 )
 
 // contacts are the addresses that discovery vouches for.
@@ -19,6 +25,8 @@ type contacts struct {
 	ours    []string  // first addresses of contacts that are ourselves
 	spread  int       // how many are still to be dialled even though there is no need
 	startAt time.Time // not before this; zero: now
+	paidFor time.Time // until when the dials so far have used up a dial each gap
+	again   bool      // it is the turn of those that were tried before
 	known   bool      // some were given once
 }
 
@@ -36,21 +44,23 @@ type contact struct {
 // was said before.
 func (v *Views) Contacts(now time.Time, list []proto.Contact, out *proto.Out) {
 	c := &v.contacts
-	old := c.list
+	old := make(map[string]contact, len(c.list)) // a search for each of a thousand would cost milliseconds
+	for _, e := range c.list {
+		old[e.key] = e
+	}
 	c.list = make([]contact, 0, min(len(list), contactsMax))
+	taken := make(map[string]bool, cap(c.list))
 	for _, given := range list {
-		if len(given.Addrs) == 0 || len(c.list) == contactsMax || slices.Contains(c.ours, given.Addrs[0]) {
+		if len(given.Addrs) == 0 || len(c.list) == contactsMax {
 			continue
 		}
 		key := given.Addrs[0]
-		if c.find(key) != nil {
+		if taken[key] || slices.Contains(c.ours, key) {
 			continue
 		}
-		next := contact{key: key}
-		if i := slices.IndexFunc(old, func(o contact) bool { return o.key == key }); i >= 0 {
-			next = old[i]
-		}
-		next.addrs = given.Addrs
+		taken[key] = true
+		next := old[key] // the zero contact if it is new
+		next.key, next.addrs = key, given.Addrs
 		c.list = append(c.list, next)
 	}
 	if !c.known && len(c.list) > 0 {
@@ -63,25 +73,54 @@ func (v *Views) Contacts(now time.Time, list []proto.Contact, out *proto.Out) {
 	v.settle(now, out)
 }
 
-// dialContacts joins at contacts in their order, each at its own pace.
+// dialContacts joins at contacts, each at its own pace, and all of them at ours.
 func (v *Views) dialContacts(now time.Time, out *proto.Out) {
 	c := &v.contacts
-	if !c.startAt.IsZero() {
-		return
-	}
-	for i := range c.list {
-		if v.wants() <= 0 {
+	for c.startAt.IsZero() && v.wants() > 0 {
+		e := v.nextContact(now)
+		if e == nil {
 			return
 		}
-		e := &c.list[i]
-		if now.Before(e.retryAt) || (!e.hint.IsZero() && v.active.Has(e.hint)) || v.joiningAt(e.key) {
-			continue
+		if early := c.paidFor.Add(-contactBurst * contactGap); now.Before(early) {
+			c.startAt = early
+			return
 		}
+		if c.paidFor.Before(now) {
+			c.paidFor = now
+		}
+		c.paidFor, c.again = c.paidFor.Add(contactGap), !c.again
 		c.spread = max(0, c.spread-1)
 		e.wait = min(max(2*e.wait, v.cfg.ContactRetry), v.cfg.ContactRetryMax)
 		e.retryAt = now.Add(e.wait + v.upTo(e.wait/4))
 		v.dial(now, attempt{purpose: forContact, contact: e.key}, e.addrs, proto.LinkOverlay, out)
 	}
+}
+
+// nextContact is the first, in discovery's order, of those not tried yet or, in
+// turn with them, of those whose wait is over: neither a thousand that stay
+// silent nor a few that are tried again and again stand before the others.
+func (v *Views) nextContact(now time.Time) *contact {
+	c := &v.contacts
+	var fresh, again *contact
+	for i := range c.list {
+		e := &c.list[i]
+		if now.Before(e.retryAt) || (!e.hint.IsZero() && v.active.Has(e.hint)) || v.joiningAt(e.key) {
+			continue
+		}
+		switch {
+		case e.wait == 0 && fresh == nil:
+			fresh = e
+		case e.wait > 0 && again == nil:
+			again = e
+		}
+		if fresh != nil && again != nil {
+			break
+		}
+	}
+	if fresh == nil || c.again && again != nil {
+		return again
+	}
+	return fresh
 }
 
 func (v *Views) joiningAt(key string) bool {

@@ -1,6 +1,7 @@
 package hyparview
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -233,6 +234,36 @@ func TestContactsAreTriedWithPatienceAndOurselvesNotAtAll(t *testing.T) {
 	}
 	if wanted < 3 || wanted > 6 { // after 5, 10, 30, 70 s …
 		t.Errorf("asked discovery %d times", wanted)
+	}
+}
+
+func TestTheLonelyDoNotRunThroughAThousandContactsThatRefuse(t *testing.T) {
+	s := newSolo(t)
+	var contacts []proto.Contact
+	for i := range 1000 {
+		contacts = append(contacts, proto.Contact{Addrs: []string{fmt.Sprintf("c%d:1", i)}})
+	}
+	s.do(func(out *proto.Out) { s.Contacts(s.now, contacts, out) })
+	dials, tried := 0, map[string]int{}
+	var refuse func(list []proto.Output)
+	refuse = func(list []proto.Output) {
+		for _, d := range outputs[proto.Dial](list) {
+			dials++
+			tried[d.Addrs[0]]++
+			refuse(s.do(func(out *proto.Out) { s.DialFailed(s.now, proto.DialFailed{Tag: d.Tag, Why: proto.DialRefused}, out) }))
+		}
+	}
+	for range 1200 {
+		refuse(s.wait(100 * time.Millisecond))
+	}
+	if want := contactBurst + 1200; dials < want*9/10 || dials > want+1 {
+		t.Errorf("%d dials in two minutes, want %d", dials, want)
+	}
+	if len(tried) < dials*2/5 { // every other dial is for somebody new
+		t.Errorf("%d dials for only %d contacts", dials, len(tried))
+	}
+	if tried["c0:1"] < 10 { // the first in discovery's order have their turns, too
+		t.Errorf("the first was dialled %d times", tried["c0:1"])
 	}
 }
 
