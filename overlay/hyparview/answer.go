@@ -103,7 +103,7 @@ func (v *Views) makeRoom(now time.Time, l *link, high bool, out *proto.Out) bool
 		v.refuse(now, l, proto.RefuseFull, out)
 		return false
 	}
-	if c, ok := v.cooling.Get(l.peer.ID); ok && now.Before(c.until) && !c.dead && c.wait >= v.cfg.CoolDown {
+	if c, ok := v.cooling.Get(l.peer.ID); ok && now.Before(c.until) && c.dead == alive && c.wait >= v.cfg.CoolDown {
 		v.refuse(now, l, proto.RefuseCoolDown, out) // we evicted it just now
 		return false
 	}

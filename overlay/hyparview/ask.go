@@ -230,7 +230,7 @@ func (v *Views) DialFailed(now time.Time, df proto.DialFailed, out *proto.Out) {
 			v.contacts.itIsUs(a.contact)
 		}
 	case df.Why == proto.DialLocal: // our own bound says nothing of the peer
-		v.coolDown(now, a.peer.ID, v.cfg.RefusalWait, 0, false)
+		v.coolDown(now, a.peer.ID, v.cfg.RefusalWait, alive)
 	default:
 		v.failed(now, a.peer)
 	}
@@ -273,19 +273,19 @@ func (v *Views) refused(now time.Time, l *link, msg proto.Refuse, out *proto.Out
 	switch msg.Why {
 	case proto.RefuseFull:
 		v.refusals++
-		v.coolDown(now, id, v.cfg.RefusalWait, l.peer.Incarnation, false)
+		v.coolDown(now, id, v.cfg.RefusalWait, alive)
 		v.remember(l.peer, now)
 		if v.active.Len() >= v.cfg.Floor {
 			v.refillWait = min(2*v.refillWait, v.cfg.RefillSlowest)
 		}
 	case proto.RefuseAlready:
-		v.coolDown(now, id, v.cfg.RefusalWait, l.peer.Incarnation, false)
+		v.coolDown(now, id, v.cfg.RefusalWait, alive)
 	case proto.RefuseCoolDown:
-		v.coolDown(now, id, v.cfg.CoolDown, l.peer.Incarnation, false)
+		v.coolDown(now, id, v.cfg.CoolDown, alive)
 	case proto.RefuseLeaving, proto.RefuseNameInUse, proto.RefuseSuperseded:
 		v.failed(now, l.peer)
 	default:
-		v.coolDown(now, id, v.cfg.CoolDown, l.peer.Incarnation, false)
+		v.coolDown(now, id, v.cfg.CoolDown, alive)
 		out.Add(proto.Ignored{Why: "views_unknown_refusal", Peer: id})
 	}
 	v.takeHints(now, msg.Peers)

@@ -12,15 +12,20 @@ const coolMax = 1024
 
 // cool says until when a peer is not asked for a place.
 type cool struct {
-	until       time.Time
-	wait        time.Duration // the last one; the next doubles it
-	dead        bool          // it failed or is certified down: hearsay does not bring it back …
-	incarnation uint64        // … unless it tells of a higher incarnation
+	until time.Time
+	wait  time.Duration // the last one; the next doubles it
+	// dead is the incarnation up to which it failed or is certified down: hearsay
+	// of no higher one brings it back. alive: none that we know.
+	dead uint64
 }
 
+const alive = 0
+
 // coolDown starts or lengthens a peer's cool-down: base at first, then doubling,
-// until it has been left alone for CoolDownMax.
-func (v *Views) coolDown(now time.Time, id peer.ID, base time.Duration, incarnation uint64, dead bool) {
+// until it has been left alone for CoolDownMax. Who is alive and turns us away is
+// not dead, whatever was said before; who is dead up to an incarnation may have
+// turned us away in the next.
+func (v *Views) coolDown(now time.Time, id peer.ID, base time.Duration, dead uint64) {
 	if id.IsZero() {
 		return
 	}
@@ -33,7 +38,10 @@ func (v *Views) coolDown(now time.Time, id peer.ID, base time.Duration, incarnat
 		v.cooling.Delete(v.coolest())
 	}
 	until := now.Add(wait + v.upTo(wait/8)) // or two that evicted each other meet again and again
-	v.cooling.Put(id, cool{until: until, wait: wait, dead: dead, incarnation: max(incarnation, c.incarnation)})
+	if dead != alive {
+		dead = max(dead, c.dead)
+	}
+	v.cooling.Put(id, cool{until: until, wait: wait, dead: dead})
 }
 
 // coolest is the peer whose cool-down ends first.
@@ -57,7 +65,7 @@ func (v *Views) isCooling(now time.Time, id peer.ID) bool {
 // isDead tells whether hearsay about a peer is not believed now.
 func (v *Views) isDead(now time.Time, info *proto.PeerInfo) bool {
 	c, ok := v.cooling.Get(info.ID)
-	return ok && c.dead && now.Before(c.until) && info.Incarnation <= c.incarnation
+	return ok && c.dead != alive && now.Before(c.until) && info.Incarnation <= c.dead
 }
 
 // failed takes note that a peer was not there. Failed peers leave the passive
@@ -72,5 +80,5 @@ func (v *Views) failed(now time.Time, info proto.PeerInfo) {
 			incarnation = max(incarnation, v.learned[i].Incarnation)
 		}
 	}
-	v.coolDown(now, info.ID, v.cfg.CoolDown, incarnation, true)
+	v.coolDown(now, info.ID, v.cfg.CoolDown, max(1, incarnation))
 }

@@ -100,7 +100,7 @@ func (v *Views) LinkDown(now time.Time, down proto.LinkDown, out *proto.Out) {
 	case stateIdle, stateClosing:
 	case stateAsked:
 		if down.Why == proto.DownClosed { // turned away without a word
-			v.coolDown(now, l.peer.ID, v.cfg.RefusalWait, 0, false)
+			v.coolDown(now, l.peer.ID, v.cfg.RefusalWait, alive)
 		} else {
 			v.failed(now, l.peer)
 		}
@@ -181,7 +181,7 @@ func (v *Views) demote(now time.Time, l *link, why proto.ByeWhy, newcomer *proto
 	var others []proto.PeerInfo
 	if why != proto.ByeLeaving {
 		others = v.farewell(id, newcomer)
-		v.coolDown(now, id, v.cfg.CoolDown, l.peer.Incarnation, false)
+		v.coolDown(now, id, v.cfg.CoolDown, alive)
 		v.remember(l.peer, now)
 	}
 	l.state, l.deadline, l.bridgeUntil, l.why = stateDraining, now.Add(v.cfg.Drain), time.Time{}, why.String()
@@ -191,16 +191,19 @@ func (v *Views) demote(now time.Time, l *link, why proto.ByeWhy, newcomer *proto
 
 // bye takes the other side's word that it will close the link.
 func (v *Views) bye(now time.Time, l *link, msg proto.Bye, out *proto.Out) {
-	left := msg.Why == proto.ByeLeaving
+	left, dead := msg.Why == proto.ByeLeaving, uint64(alive)
+	if left {
+		dead = max(1, l.peer.Incarnation)
+	}
 	switch l.state {
 	case stateIdle:
 		v.hangup(l, "withdrawn", false, out)
 	case stateAsked:
 		v.hangup(l, "refused", false, out)
-		v.coolDown(now, l.peer.ID, v.cfg.RefusalWait, l.peer.Incarnation, left)
+		v.coolDown(now, l.peer.ID, v.cfg.RefusalWait, dead)
 	case stateActive:
 		v.active.Delete(l.peer.ID)
-		v.coolDown(now, l.peer.ID, v.cfg.CoolDown, l.peer.Incarnation, left)
+		v.coolDown(now, l.peer.ID, v.cfg.CoolDown, dead)
 		if !left {
 			v.remember(l.peer, now)
 		}

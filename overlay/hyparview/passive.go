@@ -27,7 +27,7 @@ func (v *Views) remember(info proto.PeerInfo, heard time.Time) {
 	if info.ID.IsZero() || info.ID == v.self.ID || len(info.Addrs) == 0 || v.active.Has(info.ID) {
 		return
 	}
-	if c, ok := v.cooling.Get(info.ID); ok && c.dead && info.Incarnation > c.incarnation {
+	if c, ok := v.cooling.Get(info.ID); ok && c.dead != alive && info.Incarnation > c.dead {
 		v.cooling.Delete(info.ID) // it came back: the old failure says nothing of it
 	}
 	if old, ok := v.passive.Get(info.ID); ok {

@@ -342,3 +342,18 @@ func TestWhoFailsFailsAsTheDirectoryKnowsItNow(t *testing.T) {
 		t.Error("it is in the passive view again, though its link has just failed")
 	}
 }
+
+// A peer came back, had no room for us, and only then we hear that its life
+// before is certified down: that says nothing of the one it leads now.
+func TestARefusalByTheNextLifeIsNoDeathOfIt(t *testing.T) {
+	s := newSolo(t)
+	back := person(1)
+	back.Incarnation = 2
+	id, _ := s.reaches(one(t, outputs[proto.Dial](s.knows(back))), back)
+	s.says(id, back, proto.Refuse{Why: proto.RefuseFull})
+	s.do(func(out *proto.Out) { s.Forget(s.now, back.ID, 1, out) })
+	s.knows(back)
+	if !s.passive.Has(back.ID) {
+		t.Error("it is dead to us")
+	}
+}

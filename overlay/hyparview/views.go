@@ -89,7 +89,7 @@ func (v *Views) Forget(now time.Time, id peer.ID, incarnation uint64, out *proto
 		return
 	}
 	v.passive.Delete(id)
-	v.coolDown(now, id, v.cfg.CoolDown, incarnation, true)
+	v.coolDown(now, id, v.cfg.CoolDown, max(1, incarnation))
 	c, _ := v.cooling.Get(id)
 	c.until = now.Add(v.hearsayFor())
 	v.cooling.Put(id, c)
@@ -117,8 +117,8 @@ func (v *Views) Leave(now time.Time, out *proto.Out) {
 
 // SendFailed tells that a SendTo of ours reached nobody.
 func (v *Views) SendFailed(now time.Time, id peer.ID, _ proto.Message, out *proto.Out) {
-	if !v.active.Has(id) && v.passive.Delete(id) {
-		v.coolDown(now, id, v.cfg.CoolDown, 0, true)
+	if k, ok := v.passive.Get(id); ok && !v.active.Has(id) {
+		v.failed(now, k.info)
 	}
 	v.settle(now, out)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/overlay/sim"
 )
@@ -13,7 +14,7 @@ import (
 // The core must recover.
 func (y *Weather) calm() {
 	w := y.world
-	y.over, y.dice = true, y.drawn
+	y.over, y.dice, y.calmAt = true, y.drawn, w.Now()
 	y.feeds = []feedKind{feedKinds[0]}
 	w.Calm()
 	core := y.spare()
@@ -89,6 +90,14 @@ func (y *Weather) spare() []*sim.Node {
 // evicted or trimmed looks for another link at its next tick, and may be refused.
 const shortOf = 5 * time.Second
 
+// felt is how long faults are felt after their end: a link that they froze is given
+// up when pings have been missed, and who did so leaves its peer alone for a
+// cool-down, which is drawn up to an eighth longer.
+func felt() time.Duration {
+	c := core.Default()
+	return time.Duration(c.Directory.MissedMax+1)*c.Directory.PingEvery + c.Views.CoolDown*9/8
+}
+
 // stay: what has settled stays so, but that links come and go.
 func (y *Weather) stay(core []*sim.Node, d time.Duration) {
 	w := y.world
@@ -96,7 +105,7 @@ func (y *Weather) stay(core []*sim.Node, d time.Duration) {
 	for end := w.Now() + d; w.Now() < end && w.Failed() == ""; {
 		w.Run(time.Second)
 		words := w.LinksEnough(core)
-		if words == "" {
+		if words == "" || w.Now()-y.calmAt <= felt() {
 			enough = w.Now()
 		}
 		if w.Now()-enough <= shortOf {

@@ -27,6 +27,7 @@ type Weather struct {
 	pace   time.Duration // mean time between two faults
 	asking time.Duration // and between two calls
 	over   bool          // the faults have stopped
+	calmAt time.Duration // when they did
 	slow   int           // hosts that are slow now
 	twins  int           // processes started under a name that another has
 	next   int           // number of the next strike
