@@ -66,19 +66,19 @@ var calls = []mutation{
 		"S1", "a frame that makes no sense ends everybody's session", "rpc/local/session.go",
 		"if err := s.frame(f); err != nil {\n",
 		"if err := s.frame(f); err != nil {\n\t\t\t\ts.api.svc.Close()\n",
-		test("rpc/local", "TestABadFrameEndsItsOwnSessionOnly"), "",
+		property("rpc/local", "TestWhateverApplicationsDoEachIsToldTheTruthAndHarmsNobodyElse"), "S1, S3: a ping of somebody else",
 	},
 	{
 		"S2", "an application's queue has no bound", "rpc/dispatch.go",
 		`if a.held+t.size > s.cfg.QueueBytes && a.held > 0 || len(a.tasks) >= tasksMax {`,
 		`if false {`,
-		test("rpc/local", "TestASlowApplicationIsBoundedAndOthersAreNot"), "",
+		property("rpc/local", "TestWhateverApplicationsDoEachIsToldTheTruthAndHarmsNobodyElse"), "S2:",
 	},
 	{
 		"S3", "the loop waits until an application looks", "rpc/calls.go",
 		"case b.ready <- struct{}{}:\n\tdefault:\n\t}",
 		"case b.ready <- struct{}{}:\n\t}",
-		test("rpc", "TestADetachedApplicationLeavesNothing"), "panic: test timed out",
+		property("rpc/local", "TestWhateverApplicationsDoEachIsToldTheTruthAndHarmsNobodyElse"), "panic: test timed out",
 	},
 	{
 		"S4", "a reply is taken from whoever sends it", "rpc/app.go",

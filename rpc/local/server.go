@@ -71,16 +71,19 @@ func newServer(ctx context.Context, sock Socket, messageMax int, log *slog.Logge
 		return nil, err
 	}
 	return &Server{
-		log:   log,
+		log: log, grpc: newGRPC(messageMax),
 		split: newSplitter(ln, &sock, connectionsMax, log, count),
-		grpc: grpc.NewServer(
-			grpc.Creds(unixCreds{}),
-			grpc.UnaryInterceptor(grpcUnary), grpc.StreamInterceptor(grpcStream),
-			grpc.MaxRecvMsgSize(bodyMax(messageMax)),
-			grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(sniffTime),
-			grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
-		),
 	}, nil
+}
+
+func newGRPC(messageMax int) *grpc.Server {
+	return grpc.NewServer(
+		grpc.Creds(unixCreds{}),
+		grpc.UnaryInterceptor(grpcUnary), grpc.StreamInterceptor(grpcStream),
+		grpc.MaxRecvMsgSize(bodyMax(messageMax)),
+		grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(sniffTime),
+		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
+	)
 }
 
 // finish adds what all sockets have, and HTTP.
