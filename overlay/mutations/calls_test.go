@@ -21,10 +21,22 @@ var calls = []mutation{
 		swarm(2), "",
 	},
 	{
+		"M3", "an ask of which bytes may have left counts as not sent", "overlay/wave/direct.go",
+		"if !handed {\n\t\tt.handed--",
+		"{\n\t\tt.handed--",
+		property("overlay/wave", "TestEveryVerdictIsOneThatTheTableAllows"), "M3:",
+	},
+	{
 		"M4", "the window forgets to mark what it has seen", "overlay/wave/call.go",
 		"win.Mark(msg.ID.Seq)\n\twin.calls++",
 		"win.calls++",
 		swarm(86), "",
+	},
+	{
+		"M4", "a caller's new window takes what its last one saw for new", "overlay/wave/window.go",
+		`if id.Caller != w.self && !win.forgot.Before(now.Add(-elapsed)) {`,
+		`if false {`,
+		test("overlay/wave", "TestAWindowThatCameBackRunsNothingFromBefore"), "",
 	},
 	{
 		"M5", "a large reply that travels apart is not told as such", "overlay/wave/call.go",

@@ -52,10 +52,11 @@ func (w *Wave) receiveAsk(now time.Time, on proto.LinkID, from proto.PeerInfo, m
 }
 
 // closedCall is the answer for a call that this node has no entry of any more:
-// it will not run, but it may have.
+// it will not run, but it may have. That is no refusal, which would promise
+// that it has not.
 func (w *Wave) closedCall() *proto.NodeResult {
 	return &proto.NodeResult{Node: w.self, Result: proto.Result{
-		Outcome: proto.Rejected, Executed: proto.ExecutedMaybe, Stage: proto.StageReceived, Reason: "this call is closed here",
+		Outcome: proto.TimedOut, Executed: proto.ExecutedMaybe, Stage: proto.StageReceived, Reason: "this call is closed here",
 	}}
 }
 

@@ -296,6 +296,28 @@ func TestWindowsAreBoundedAndWhatTheySawNeverRunsAgain(t *testing.T) {
 	}
 }
 
+// A caller whose window was dropped gets a new one with its next call. That one has not seen what ran before.
+func TestAWindowThatCameBackRunsNothingFromBefore(t *testing.T) {
+	s := newSolo(t, 6, func(c *Config) { c.WindowsMax, c.CallsMax = 2, 2 })
+	s.linked(1)
+	ran := s.call(2, 1, func(m *proto.Call) { m.Remaining = time.Hour })
+	began := s.now
+	s.from(1, ran)
+	s.result(ran.ID, reply("x"))
+	s.from(1, s.call(3, 1)) // no room in the table: the entry of the first goes
+	s.from(1, s.call(3, 2))
+	s.pass(2 * windowIdle)
+	s.w.Timing(s.now, 1, time.Millisecond, 0) // as the pings do all along
+	s.from(1, s.call(4, 1))                   // no room for windows: all that are idle go
+	s.pass(time.Second)
+	s.from(1, s.call(2, 2))
+	s.said()
+	ran.Elapsed, ran.Stamp = s.now.Sub(began), s.w.clock(s.now)
+	ran.Remaining -= ran.Elapsed
+	s.from(1, ran)
+	s.wants("Seen>1")
+}
+
 func TestAWindowOfACallThatStillRunsIsKept(t *testing.T) {
 	s := newSolo(t, 10, func(c *Config) { c.WindowsMax = 2 })
 	s.linked(1)

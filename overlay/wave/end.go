@@ -49,6 +49,8 @@ func (w *Wave) giveStatus(now time.Time, t *target, executed proto.Executed, out
 	}
 	if executed == proto.ExecutedMaybe {
 		t.q.unsure = true
+	} else {
+		v.Stage = proto.StageNotSent
 	}
 	w.give(now, t, v, out)
 }

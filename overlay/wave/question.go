@@ -312,7 +312,9 @@ func (q *question) hearTestimony(t proto.Testimony) {
 		q.cut(edge{t.Witness, t.Node})
 	}
 	if target := q.target(t.Node); target != nil && !target.given {
-		target.received = target.received || t.Received
+		if t.Received {
+			q.hasIt(t.Node)
+		}
 		if len(target.witnesses) < witnessesMax {
 			target.witnesses = append(target.witnesses, t)
 		}

@@ -11,8 +11,9 @@ import (
 // window is what was seen of one caller's calls, so that none runs twice.
 type window struct {
 	once.Window
-	calls int       // of the call table
-	used  time.Time // last
+	calls  int       // of the call table
+	used   time.Time // last
+	forgot time.Time // calls begun before it may have been seen by an earlier window of the same caller
 }
 
 // windowKey: waves count in one sequence of their caller, direct calls in one
@@ -28,17 +29,20 @@ const windowIdle = time.Minute
 
 // window is what was seen of a call's caller, made where it is missing. It is
 // nil where there is no room for one, and for a call that may have been seen
-// before its window was dropped.
+// before its window was dropped, whether or not there is a new one since.
 func (w *Wave) window(now time.Time, id proto.CallID, oldest uint64, elapsed time.Duration) *window {
 	key := windowKey{id.Caller, !id.Target.IsZero()}
 	win := w.windows[key]
 	if win == nil {
-		if id.Caller != w.self && (!w.windowRoom(now) || !w.amnesia.Before(now.Add(-elapsed))) {
+		if id.Caller != w.self && !w.windowRoom(now) {
 			return nil
 		}
-		win = &window{Window: once.Above(oldest)}
-		w.windows[key] = win
+		win = &window{Window: once.Above(oldest), forgot: w.amnesia}
 	}
+	if id.Caller != w.self && !win.forgot.Before(now.Add(-elapsed)) {
+		return nil
+	}
+	w.windows[key] = win
 	win.used = now
 	return win
 }

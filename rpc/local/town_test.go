@@ -53,7 +53,7 @@ func newTown(t *testing.T, rt *rapid.T) *town {
 	w.svc, w.ln = svc, newQueue(&net.UnixAddr{Name: "pipe"})
 	a, srv := newAPI(svc, log), newGRPC(cfg.MessageMax)
 	starlingv1.RegisterRpcServiceServer(srv, &grpcAPI{api: a})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(rt.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.mesh.Run(ctx, svc) })
 	wg.Go(func() { _ = srv.Serve(w.ln) })
