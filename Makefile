@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e cluster servers bench mutations
+.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e cluster servers bench mutations rollout
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a
 	cd e2e/kube && go test -count=1 -timeout 30m -v .
 	$(MAKE) cluster
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
+
+rollout: ## what a rollout of 1,000 pods costs the API server, all watching and delegated, with N=200 real sidecars (wants more than two cores)
+	cd e2e/kube && STARLING_ROLLOUT=$(or $(N),200) go test -count=1 -timeout 30m -v -run FewWatchersSpare .
 
 cluster: ## the chart and the image on a real Kubernetes of three nodes in namespaces (9 minutes, root; installs containerd, runc and CNI)
 	cd e2e/kube && go test -count=1 -timeout 30m -v ./cluster

@@ -1,61 +1,78 @@
 package kube
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/starlingmesh/starling/cmd/starling/flock"
 	"github.com/starlingmesh/starling/cmd/starling/flock/flocktest"
+	"github.com/starlingmesh/starling/discovery"
 )
 
 const (
-	sidecars = 200
 	replicas = 1000 // fake pods, which the sidecars discover
 	surge    = 25   // as many at a time are replaced in a rollout
+	seeds    = 32   // sidecars that all others are told of
+	everyone = 1024 // watchers: more than there are pods and sidecars, so that nobody tells anybody
 )
 
 // All sidecars watch, or a few do and tell the rest. What the API server sends for a rollout of a thousand pods is counted
 // before it, and each sidecar must know of each change in the end, though a watcher is killed on the way.
 //
-// It is asked for by STARLING_ROLLOUT=1, and not part of make e2e: on two cores it has not come to its end yet. The
-// sidecars did not find each other within minutes among a thousand contacts that nobody serves; why is not known.
+// STARLING_ROLLOUT is the number of sidecars; `make rollout` sets it. It is not part of make e2e: on two cores 200 sidecars
+// among a thousand contacts that nobody serves take more than a minute to find each other, without an API server beside
+// them, and with it this test has not come to its end yet.
 func TestFewWatchersSpareTheAPIServerARollout(t *testing.T) {
-	if os.Getenv("STARLING_ROLLOUT") == "" {
-		t.Skip("it is a measurement, for a machine with more cores: set STARLING_ROLLOUT=1")
+	text := os.Getenv("STARLING_ROLLOUT")
+	if text == "" {
+		t.Skip("it is a measurement, and wants the machine to itself: run make rollout")
 	}
-	all := rollout(t, fmt.Sprint(sidecars))
-	few := rollout(t, "auto")
+	sidecars, err := strconv.Atoi(text)
+	if err != nil || sidecars <= 64 || sidecars > 250 {
+		t.Fatalf("STARLING_ROLLOUT: %q is no number from 65 to 250", text)
+	}
+	few := rollout(t, sidecars, "auto")
+	all := rollout(t, sidecars, fmt.Sprint(everyone))
 	t.Logf("API bytes for a rollout of %d pods with %d sidecars: all watch %.1f MB, delegated %.1f MB: 1/%.0f",
 		replicas, sidecars, mb(all), mb(few), float64(all)/float64(few))
 	t.Logf("extrapolated to 1,000 sidecars, not measured: all watch %.0f MB (each watcher costs the same), delegated %.1f MB (as many watchers as here)",
-		mb(all)*1000/sidecars, mb(few))
+		mb(all)*1000/float64(sidecars), mb(few))
 	if few > all/4 {
 		t.Errorf("delegated costs more than a quarter of all watching")
 	}
 }
 
-// rollout has sidecars find each other, then replaces all pods, and returns how many bytes the API server sent meanwhile.
-func rollout(t *testing.T, watchers string) (sent int) {
+// rollout has sidecars find each other, then replaces all pods, and returns how many bytes the API server sent them meanwhile.
+func rollout(t *testing.T, sidecars int, watchers string) (sent int) {
 	w, line := newWorld(t), newWire(t)
 	w.allow()
 	w.serve(service)
 	pods := flockOf(replicas)
 	w.start(pods...)
-	f := w.crowd(line, watchers)
-	w.await("each sidecar knows all pods", 5*time.Minute, func() error { return f.wantKnown(replicas) })
+	f := w.crowd(sidecars, line, watchers)
+	defer f.stop()
+	f.await("each sidecar knows all pods", func() error { return f.wantKnown(pods) })
 	f.watching("before")
 
 	before, began := line.carried.Load(), time.Now()
+	var next []pod
 	for at := 0; at < replicas; at += surge {
 		batch := slices.Clone(pods[at : at+surge])
 		for i := range batch {
 			batch[i].name += "-next"
 			batch[i].ips = []string{address(replicas + at + i)}
 		}
+		next = append(next, batch...)
 		w.start(batch...)
 		w.remove(pods[at : at+surge]...)
 		if at == replicas/2 {
@@ -63,7 +80,7 @@ func rollout(t *testing.T, watchers string) (sent int) {
 		}
 	}
 	t.Logf("watchers %s: %d pods replaced in %v", watchers, replicas, time.Since(began).Round(time.Second))
-	w.await("each sidecar that is left knows the new pods and no others", 5*time.Minute, func() error { return f.wantKnown(replicas) })
+	f.await("each sidecar that is left knows the new pods and no others", func() error { return f.wantKnown(next) })
 	sent = int(line.carried.Load() - before)
 	f.watching("after")
 	return sent
@@ -77,19 +94,47 @@ type crowd struct {
 	killed *flock.Bird
 }
 
-func (w *world) crowd(line *wire, watchers string) *crowd {
+// await asks every second, so that asking hundreds does not keep them from their work.
+func (c *crowd) await(what string, so func() error) {
+	c.w.t.Helper()
+	const most = 3 * time.Minute
+	began, end := time.Now(), time.After(most)
+	ticks := time.NewTicker(time.Second)
+	defer ticks.Stop()
+	for err := so(); err != nil; err = so() {
+		select {
+		case <-ticks.C:
+		case <-end:
+			c.w.t.Fatalf("%s: not within %v: %v", what, most, err)
+		}
+	}
+	c.w.t.Logf("%s: %v", what, time.Since(began).Round(time.Millisecond))
+}
+
+// stop ends the sidecars before the test does: another crowd follows.
+func (c *crowd) stop() {
+	for _, b := range c.living() {
+		b.Kill()
+	}
+}
+
+func (w *world) crowd(sidecars int, line *wire, watchers string) *crowd {
 	w.t.Helper()
 	kubeconfig := w.kubeconfig(line.url(), w.asAccount())
-	seeds := fmt.Sprintf("{kind: static, contacts: [%s, %s, %s]}", crowdAddress(1), crowdAddress(2), crowdAddress(3))
+	var some []string
+	for n := range seeds {
+		some = append(some, crowdAddress(n+1))
+	}
+	static := fmt.Sprintf("{kind: static, contacts: [%s]}", strings.Join(some, ", "))
 	f := flocktest.New(w.t, flock.Options{Birds: sidecars, NoApps: true, Change: func(name string, s *flock.Settings) {
 		n := number(name)
 		s.Listen = crowdAddress(n)
-		s.Sources = fmt.Sprintf("[%s, {kind: kubernetes, kubeconfig: %q, services: [%s], port: starling, watchers: %q}]", seeds, kubeconfig, service, watchers)
+		s.Sources = fmt.Sprintf("[%s, {kind: kubernetes, kubeconfig: %q, services: [%s], port: starling, watchers: %q}]", static, kubeconfig, service, watchers)
 		s.Rest = "http: {listen: " + strings.Replace(crowdAddress(n), ":7827", ":7900", 1) + "}"
 	}})
 	w.must("start sidecars", f.Start(f.Patience(30*time.Second)))
 	c := &crowd{World: f, w: w, line: line}
-	w.await("the sidecars know each other", 5*time.Minute, func() error { return c.wantMembers() })
+	c.await("the sidecars know each other", c.wantMembers)
 	return c
 }
 
@@ -113,22 +158,77 @@ func (c *crowd) living() []*flock.Bird {
 func (c *crowd) wantMembers() error {
 	for _, b := range c.Birds() {
 		s, err := b.Client().Status(c.w.t.Context())
-		if err != nil || s.GetAlive() != sidecars {
+		if err != nil || int(s.GetAlive()) != len(c.Birds()) {
 			return fmt.Errorf("%s knows %d members (%v)", b.Name, s.GetAlive(), err)
 		}
 	}
 	return nil
 }
 
-// wantKnown wants the strategy of each sidecar to vouch for so many pods.
-func (c *crowd) wantKnown(pods int) error {
-	for _, b := range c.living() {
+// wantKnown wants the strategy of each sidecar to vouch for these pods and no others.
+func (c *crowd) wantKnown(pods []pod) error {
+	want := map[string]bool{}
+	for _, p := range pods {
+		want[p.addr()] = true
+	}
+	for _, b := range c.living() { // cheap, and mostly enough
 		host, _, _ := strings.Cut(crowdAddress(number(b.Name)), ":")
-		if err := wantMetric(c.w.t, host+":7900", `starling_discovery_candidates{source="kubernetes"}`, float64(pods)); err != nil {
+		if err := wantMetric(c.w.t, host+":7900", `starling_discovery_candidates{source="kubernetes"}`, float64(len(pods))); err != nil {
 			return fmt.Errorf("%s: %w", b.Name, err)
 		}
 	}
+	for _, b := range c.living() {
+		known, err := vouched(c.w.t.Context(), b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.Name, err)
+		}
+		for _, addr := range known {
+			if !want[addr] {
+				return fmt.Errorf("%s knows %s, which is gone", b.Name, addr)
+			}
+		}
+		if len(known) != len(pods) {
+			return fmt.Errorf("%s knows %d pods", b.Name, len(known))
+		}
+	}
 	return nil
+}
+
+// vouched are the addresses that a sidecar's strategy vouches for, by what the sidecar tells its operators.
+func vouched(ctx context.Context, b *flock.Bird) (addrs []string, err error) {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", b.AdminSocket())
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost/starling.v1.AdminService/Dump", strings.NewReader("{}"))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, res.Body.Close()) }()
+	var answer struct{ Text string }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		return nil, err
+	}
+	var dump struct {
+		Discovery struct {
+			Candidates []struct{ Evidence []discovery.Evidence }
+		}
+	}
+	if err := json.Unmarshal([]byte(answer.Text), &dump); err != nil {
+		return nil, err
+	}
+	for _, c := range dump.Discovery.Candidates {
+		for _, e := range c.Evidence {
+			if e.Source == "kubernetes" && e.Withdrawn.IsZero() {
+				addrs = append(addrs, e.Addrs[0])
+			}
+		}
+	}
+	return addrs, nil
 }
 
 // watching says how many sidecars are connected to the API server.
