@@ -18,7 +18,7 @@ var calls = []mutation{
 		"M3", "who gave no word is said not to have run", "overlay/wave/end.go",
 		"return proto.ExecutedMaybe\n\t}\n\treturn proto.ExecutedNo",
 		"return proto.ExecutedNo\n\t}\n\treturn proto.ExecutedNo",
-		swarm(2), "",
+		swarm(1), "",
 	},
 	{
 		"M3", "an ask of which bytes may have left counts as not sent", "overlay/wave/direct.go",
@@ -30,7 +30,7 @@ var calls = []mutation{
 		"M4", "the window forgets to mark what it has seen", "overlay/wave/call.go",
 		"win.Mark(msg.ID.Seq)\n\twin.calls++",
 		"win.calls++",
-		swarm(86), "",
+		swarm(15), "",
 	},
 	{
 		"M4", "a caller's new window takes what its last one saw for new", "overlay/wave/window.go",
