@@ -245,7 +245,7 @@ func (r *record) judge(faulty ...string) {
 			}
 		}
 	}
-	r.t.Logf("%d multicalls and %d abcasts:", kinds["multicall"], kinds["abcast"])
+	r.t.Logf("%d multicalls, %d abcasts and %d farewells:", kinds["multicall"], kinds["abcast"], kinds["farewell"])
 	for _, line := range slices.Sorted(maps.Keys(counts)) {
 		r.t.Logf("%7d × %s", counts[line], line)
 	}

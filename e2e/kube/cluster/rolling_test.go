@@ -41,12 +41,39 @@ func TestARollingRestartUnderLoadLosesNothing(t *testing.T) {
 // go first.
 func TestARollingRestartOfPlainContainersLosesNothing(t *testing.T) {
 	w, r := loaded(t, "5", "starling.sidecar.native=false")
-	for _, p := range w.pods("app=shop") {
+	pods := w.pods("app=shop")
+	for _, p := range pods {
 		if len(p.Spec.InitContainers) != 0 || len(p.Spec.Containers) != 2 {
 			t.Fatalf("%s has %d init containers and %d others, want 0 and 2", p.Name, len(p.Spec.InitContainers), len(p.Spec.Containers))
 		}
 	}
+	answered := w.slow(r, pods[0].Name, "8s") // longer than a sidecar that was told to end waits for what runs
+	w.kubectl("delete", "pod", pods[0].Name, "--wait=false")
+	answered()
+	w.kubectl("rollout", "status", "deployment/shop", "--timeout="+patience.String())
 	w.restart(r)
+}
+
+// slow asks one pod for what takes some seconds, and returns when that has begun. answered wants the answer.
+func (w *world) slow(r *record, pod, takes string) (answered func()) {
+	w.t.Helper()
+	type answer struct {
+		out string
+		err error
+	}
+	slow := make(chan answer, 1)
+	go func() {
+		out, err := w.starling("load", "call", pod, "shop.slow", takes, "--timeout", "20s")
+		slow <- answer{out, err}
+	}()
+	w.await("the slow call has begun", func() error { return r.hasRun(takes) })
+	began := time.Now()
+	return func() {
+		w.t.Helper()
+		a := <-slow
+		w.t.Logf("the slow call ended %v after it was seen to begin: %s", time.Since(began).Round(10*time.Millisecond), a.out)
+		w.must("the slow call", a.err)
+	}
 }
 
 // restart restarts the shop pod by pod, under load.
@@ -86,25 +113,13 @@ func TestAnEvictionRespectsTheDrain(t *testing.T) {
 	w, r := loaded(t, "3")
 	pods := names(w.pods("app=shop"))
 	evicted := pods[0]
-	type answer struct {
-		out string
-		err error
-	}
-	slow := make(chan answer, 1)
-	go func() {
-		out, err := w.starling("load", "call", evicted, "shop.slow", "4s", "--timeout", "20s")
-		slow <- answer{out, err}
-	}()
-	w.await("the slow call has begun", func() error { return r.hasRun("4s") })
-	began := time.Now()
+	answered := w.slow(r, evicted, "4s")
 	w.must("evict a pod", w.evict(evicted))
 	// The budget of the chart allows one at a time.
 	if err := w.evict(pods[1]); !errors.IsTooManyRequests(err) {
 		t.Errorf("a second eviction at once: %v, want it refused", err)
 	}
-	a := <-slow
-	t.Logf("the slow call ended %v after the eviction: %s", time.Since(began).Round(10*time.Millisecond), a.out)
-	w.must("the slow call at the evicted pod", a.err)
+	answered()
 	w.await("the evicted pod is gone", func() error {
 		_, err := w.tryKubectl("wait", "--for=delete", "--timeout=1s", "pod/"+evicted)
 		return err

@@ -49,10 +49,10 @@ func (a *app) ask(ctx context.Context, kind, name string) {
 	asked := report.Asked{Call: name, Kind: kind, At: time.Now()}
 	var answer *client.Answer
 	var err error
-	if kind == "multicall" {
-		answer, err = a.sidecar.Multicall(ctx, work, client.Text(name), client.Timeout(callTakes))
-	} else {
+	if kind == "abcast" {
 		answer, err = a.sidecar.Abcast(ctx, heard, client.Text(name), client.ConfirmHandler(), client.Timeout(callTakes))
+	} else {
+		answer, err = a.sidecar.Multicall(ctx, work, client.Text(name), client.Timeout(callTakes))
 	}
 	if err != nil {
 		asked.Err = err.Error()

@@ -77,6 +77,7 @@ func (a *app) serve(ctx context.Context, other func(context.Context)) error {
 		}
 	}
 	me := a.sidecar.Node()
+	a.ask(ctx, "farewell", "farewell of "+me.ID) // a sidecar ends after its application
 	return tell(ctx, report.SeenPath, report.Seen{Node: me.ID, Name: me.Name, Gone: true})
 }
 

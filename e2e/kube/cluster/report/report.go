@@ -21,7 +21,7 @@ type Ran struct {
 // An Asked is what became of one call.
 type Asked struct {
 	Call     string
-	Kind     string // "multicall", "abcast"
+	Kind     string // "multicall", "abcast"; "farewell", a multicall by who is about to end
 	Err      string // why it could not be made
 	At       time.Time
 	Verdicts []Verdict
