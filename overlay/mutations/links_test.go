@@ -70,8 +70,8 @@ var links = []mutation{
 	},
 	{
 		"H12", "whom the directory knows dead stays in the passive view", "overlay/hyparview/views.go",
-		"v.passive.Delete(id)\n\tv.coolDown(now, id, v.cfg.CoolDown, incarnation, true)",
-		"v.coolDown(now, id, v.cfg.CoolDown, incarnation, true)",
+		"v.passive.Delete(id)\n\tv.coolDown(now, id, v.cfg.CoolDown, max(1, incarnation))",
+		"v.coolDown(now, id, v.cfg.CoolDown, max(1, incarnation))",
 		swarm(16), "",
 	},
 	{
