@@ -87,12 +87,13 @@ func (c *Core) othersDeadline() time.Time {
 		c.heal.Deadline(), c.pool.deadline(), c.learnAt, c.leave.at, c.holdDeadline())
 }
 
-// CheckDeadline panics if a machine wants to be woken before Deadline: for
-// tests, because it asks all of them.
-func (c *Core) CheckDeadline() {
+// CheckAll panics if a machine wants to be woken before Deadline, or waits for
+// nothing: for tests, because it asks all of them.
+func (c *Core) CheckAll() {
 	if first := proto.Sooner(c.othersDeadline(), c.wave.Deadline()); !first.Equal(c.next) {
 		panic("core: the deadline is " + c.next.String() + ", and a machine wants " + first.String())
 	}
+	c.dir.CheckInquiries()
 }
 
 // Roster is everybody known, immutable, the same until something changes.

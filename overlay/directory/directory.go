@@ -240,6 +240,14 @@ func (d *Directory) Check() {
 	mustHold(d.probes.Len() <= d.cfg.ProbesMax, "probes are bounded")
 }
 
+// CheckInquiries panics if an inquiry waits for nothing: it would last for ever,
+// and keep its member from being watched. For tests, because it looks at all.
+func (d *Directory) CheckInquiries() {
+	for id, q := range d.inquiries.All() {
+		mustHold(!q.next.IsZero() || d.probes.Has(id), "an inquiry waits for nothing")
+	}
+}
+
 func mustHold(ok bool, what string) {
 	if !ok {
 		panic("directory: broken: " + what)

@@ -66,6 +66,17 @@ func (d *Directory) settle(q *inquiry) {
 	}
 }
 
+// lookAgain: an accusation is off, by the member's own word or for want of
+// accusers, or a probe told of the time before our doubt. If a doubt of ours is
+// left and nothing will settle it, a fresh look does; what led to it is old.
+func (d *Directory) lookAgain(now time.Time, q *inquiry) {
+	d.settle(q)
+	if d.inquiries.Has(q.id) && q.tryAt.IsZero() && !d.probes.Has(q.id) {
+		q.hard, q.fails, q.tryAt = false, 0, now.Add(d.cfg.RankEvery)
+		d.schedule(q, q.tryAt)
+	}
+}
+
 // schedule looks at the inquiry again at the given time, or before.
 func (d *Directory) schedule(q *inquiry, at time.Time) {
 	if q.next.IsZero() || at.Before(q.next) {
@@ -123,8 +134,9 @@ func (d *Directory) answered(now time.Time, l *link, sent time.Time, out *proto.
 // lives drops our own doubts, and denies the others' if it answered to what was
 // sent after the accusation.
 func (d *Directory) lives(now time.Time, q *inquiry, sent time.Time, out *proto.Out) {
-	if sent.Before(q.reset) {
-		return // sent before the link broke
+	if sent.Before(q.reset) { // it lived before the link broke
+		d.lookAgain(now, q)
+		return
 	}
 	q.reset, q.hard, q.fails, q.tryAt, q.final = time.Time{}, false, 0, time.Time{}, false
 	if r, ok := d.records.Get(q.id); ok && !q.accused.IsZero() && !sent.Before(q.accused) {
@@ -213,7 +225,11 @@ func (d *Directory) inquireDue(now time.Time, id peer.ID, out *proto.Out) {
 			d.doubt(now, q, r, out)
 		}
 	}
-	if !q.accused.IsZero() && d.inquiries.Has(id) {
+	switch {
+	case !d.inquiries.Has(id):
+	case q.accused.IsZero():
+		d.lookAgain(now, q)
+	default:
 		d.pursue(now, q, r, out)
 	}
 }

@@ -258,6 +258,31 @@ func TestAMemberWithoutALinkIsAccusedAfterThreeFailedTries(t *testing.T) {
 	c.want("an accusation", c.accused(i))
 }
 
+// A member refuted what we had seen, and then died where nobody has a link to it.
+func TestADoubtOutlivesTheAccusationThatWasTakenBack(t *testing.T) {
+	c := newCourt(t, 1, func(cfg *Config) { cfg.ProbeEvery = 10 * time.Second })
+	c.up(1)
+	c.tell(proto.Record{Entry: entryOf(2, "m2", 1000)})
+	for c.dials() == 0 {
+		c.pass(10*time.Millisecond, 1)
+	}
+	for range 3 {
+		c.fail(c.dialed(2), proto.DialRefused)
+		c.pass(500*time.Millisecond, 1)
+	}
+	c.want("an accusation", c.accused(2))
+	refuted := entryOf(2, "m2", 1000)
+	refuted.Version += 10
+	c.out.List = nil
+	c.tell(proto.Record{Entry: refuted})
+	c.want("alive again", c.status(2) == proto.StatusAlive)
+	for range 3 {
+		c.pass(time.Second, 1)
+		c.fail(c.dialed(2), proto.DialRefused)
+	}
+	c.want("accused anew", c.accused(2))
+}
+
 func TestASweepGoesOnUntilTenInARowSucceed(t *testing.T) {
 	c := newCourt(t, 40, nil)
 	c.up(1)

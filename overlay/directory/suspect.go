@@ -71,7 +71,7 @@ func (d *Directory) review(now time.Time, r *record, out *proto.Out) {
 	if v.weight == 0 {
 		if ok && !q.accused.IsZero() {
 			q.clear()
-			d.settle(q)
+			d.lookAgain(now, q)
 		}
 		return
 	}

@@ -173,6 +173,7 @@ func (w *world) step(n *node, do func(*proto.Out)) {
 		n.d.Wake(w.now, &out)
 	}
 	n.d.Check()
+	n.d.CheckInquiries()
 	for i := 0; i < len(out.List); i++ {
 		w.perform(n, out.List[i])
 	}

@@ -248,7 +248,7 @@ func (n *Node) arm() {
 		return
 	}
 	if n.world.steps%8 == 0 { // it costs as much as a step
-		n.core.CheckDeadline()
+		n.core.CheckAll()
 	}
 	at := n.core.Deadline()
 	if at.Equal(n.wakeAt) {
