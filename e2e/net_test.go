@@ -27,9 +27,9 @@ const (
 )
 
 // wantReplies wants a multicall from each of some birds to be answered by exactly so many.
-func wantReplies(t *testing.T, w *flocktest.World, from []*flock.Bird, replies int) {
+func wantReplies(t *testing.T, w *flocktest.World, from []*flock.Bird, replies int, within time.Duration) {
 	t.Helper()
-	w.Await(fmt.Sprintf("%s to %s are answered by %d", from[0].Name, from[len(from)-1].Name, replies), time.Second, func() error {
+	w.Await(fmt.Sprintf("%s to %s are answered by %d", from[0].Name, from[len(from)-1].Name, replies), within, func() error {
 		for _, b := range from {
 			a, err := b.Client().Multicall(t.Context(), flock.EchoMethod, client.Text("hello"), client.Timeout(budget))
 			if err != nil { // a hundred sidecars that have just met may starve this one
@@ -48,7 +48,7 @@ func TestAPartitionHeals(t *testing.T) {
 	n := newNetwork(t, 8)
 	w := flocktest.Started(t, n.options())
 	left, right := w.Birds()[:4], w.Birds()[4:]
-	wantReplies(t, w, w.Birds(), 8)
+	wantReplies(t, w, w.Birds(), 8, time.Second)
 
 	for round := 1; round <= 2; round++ {
 		n.Cut("left", "right")
@@ -61,15 +61,15 @@ func TestAPartitionHeals(t *testing.T) {
 		if err := w.OneComponent(5, right...); err != nil {
 			t.Error(err)
 		}
-		wantReplies(t, w, left, 4)
-		wantReplies(t, w, right, 4)
+		wantReplies(t, w, left, 4, time.Second)
+		wantReplies(t, w, right, 4, time.Second)
 
 		n.Mend()
 		began = time.Now()
 		w.Await("all know all again", heal, func() error { return w.Complete(8) })
 		w.Await("and are one component", heal, func() error { return w.OneComponent(5) })
 		w.Took(fmt.Sprintf("healed, round %d", round), began, heal)
-		wantReplies(t, w, w.Birds(), 8)
+		wantReplies(t, w, w.Birds(), 8, time.Second)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestHalfOpenLinksAreDroppedByBothEnds(t *testing.T) {
 	alone := w.Bird(6)
 	others := w.Except(alone)
 	news := w.Listen(others...)
-	wantReplies(t, w, w.Birds(), 6)
+	wantReplies(t, w, w.Birds(), 6, time.Second)
 	before := map[string]int{}
 	for _, b := range w.Birds() {
 		before[b.Name] = descriptors(t, b)
@@ -111,7 +111,7 @@ func TestHalfOpenLinksAreDroppedByBothEnds(t *testing.T) {
 
 	n.host(alone.Name).Plug()
 	w.Await("it is back", heal, func() error { return w.Complete(6) })
-	wantReplies(t, w, w.Birds(), 6)
+	wantReplies(t, w, w.Birds(), 6, time.Second)
 	w.WantEvents(news, "down", "", 1)
 	w.Await("descriptors are as before", failure, func() error {
 		for _, b := range w.Birds() {
