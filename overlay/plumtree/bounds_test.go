@@ -171,6 +171,27 @@ func TestABodyTooLargeIsNotTakenFromAPeer(t *testing.T) {
 	}
 }
 
+// The first range of a request was put down as owed, and the malformed one
+// after it ended the work before a timer was set.
+func TestAMessageWithOneMalformedRangeIsNotDoneByHalf(t *testing.T) {
+	good, bad := proto.Range{Origin: named1("x"), From: 1, To: 1}, proto.Range{Origin: named1("x"), From: 3, To: 2}
+	for name, m := range map[string]proto.Message{
+		"announcement": proto.IHave{Stream: topic, Ranges: []proto.Range{{Origin: named1("y"), From: 1, To: 1}, bad}},
+		"request":      proto.Graft{Stream: topic, Ranges: []proto.Range{good, bad}},
+		"miss":         proto.GraftMiss{Stream: topic, Ranges: []proto.Range{good, bad}},
+	} {
+		o := newOne(t, tight())
+		o.recv(2, gossip("x", 1, 1)) // from another, so that 1 may be owed it
+		o.up(1, "b")
+		if got := why(o.recv(1, m)); got != WhyMalformed {
+			t.Errorf("%s: ignored for %q", name, got)
+		}
+		if n := o.tree.neighbor(1); len(n.owed) != 0 || o.tree.wants != 0 {
+			t.Errorf("%s: %d owed and %d wanted after it", name, len(n.owed), o.tree.wants)
+		}
+	}
+}
+
 func TestTheCacheDropsTheOldestAtItsBounds(t *testing.T) {
 	o := newOne(t, tight())
 	o.up(1, "b")

@@ -48,5 +48,11 @@ func sane(r proto.Range) bool {
 	return !r.Origin.IsZero() && r.From >= 1 && r.From <= r.To && r.To < math.MaxUint64
 }
 
+// wellFormed tells whether a list of ranges may be worked on. It is asked before
+// the first of them is, so that no message is done by half.
+func wellFormed(stream uint8, list []proto.Range) bool {
+	return stream < proto.Streams && len(list) <= proto.MaxRanges && !slices.ContainsFunc(list, func(r proto.Range) bool { return !sane(r) })
+}
+
 // further is one hop more, without running over.
 func further(round uint16) uint16 { return min(round, proto.RoundHistory-2) + 1 }

@@ -149,14 +149,11 @@ func (t *Tree) prune(now time.Time, n *neighbor, stream uint8, out *proto.Out) {
 // iHave takes announcements: what we miss is asked for if it does not come by
 // itself, what we have tells about the tree.
 func (t *Tree) iHave(now time.Time, n *neighbor, m proto.IHave, out *proto.Out) (why string) {
-	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
+	if !wellFormed(m.Stream, m.Ranges) {
 		return WhyMalformed
 	}
 	left := t.cfg.CacheCount
 	for _, r := range m.Ranges {
-		if !sane(r) {
-			return WhyMalformed
-		}
 		t.othersHave(now, n, m.Stream, r, out)
 		if r.Origin == t.self {
 			continue
@@ -235,16 +232,13 @@ const announcedMax = 64
 // asker's budget allows; what we wait for ourselves goes out when it comes;
 // of the rest it is told that it must ask another.
 func (t *Tree) grafted(now time.Time, n *neighbor, m proto.Graft, out *proto.Out) (why string) {
-	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
+	if !wellFormed(m.Stream, m.Ranges) {
 		return WhyMalformed
 	}
 	n.setEager(m.Stream)
 	left := t.cfg.CacheCount
 	var missed []proto.Range
 	for _, r := range m.Ranges {
-		if !sane(r) {
-			return WhyMalformed
-		}
 		for s := r.From; s <= r.To; s++ {
 			if left--; left < 0 {
 				missed = append(missed, proto.Range{Origin: r.Origin, From: s, To: r.To})
@@ -303,7 +297,7 @@ func miss(list []proto.Range, origin peer.ID, seq uint64) []proto.Range {
 
 // graftMissed asks the next announcers of what n could not give.
 func (t *Tree) graftMissed(now time.Time, n *neighbor, m proto.GraftMiss) (why string) {
-	if m.Stream >= proto.Streams || len(m.Ranges) > proto.MaxRanges {
+	if !wellFormed(m.Stream, m.Ranges) {
 		return WhyMalformed
 	}
 	for _, r := range m.Ranges {
