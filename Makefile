@@ -7,7 +7,7 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 # A checkout that belongs to another user cannot be asked for its git status; a demo needs no version in its binary.
 RUN_BUILD := go build -buildvcs=false
 
-.PHONY: help demo test check lint sim schedules spec explore fuzz figures generate image chart-test e2e cluster servers bench mutations rollout
+.PHONY: help demo test check lint sim properties schedules spec explore fuzz figures generate image chart-test e2e cluster servers bench mutations rollout
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ demo: ## five real sidecars; one is killed, one paused; a multicall tells what b
 # leaves out (long tests of one goroutine, memory), and what reads sockets by calls that it replaces.
 PLAIN := ./overlay/... ./rpc/... ./cmd/starling/flock ./strategies/announce ./strategies/kubernetes/delegate
 RACE  := $$(go list ./... | grep -v -e /strategies/ -e /overlay/sim -e /overlay/explore -e /overlay/mutations -e /flock/crowd)
+
+# The property tests (pgregory.net/rapid) play the same stories each time here: what a change broke is then the change's
+# fault. `make properties` plays others; one that fails becomes an example test of its own.
+test check mutations: export RAPID_SEED ?= 1
 
 test: ## every test that needs no root, no server and no network beyond this machine (8 minutes at most, warm)
 	go vet ./...
@@ -48,6 +52,11 @@ $(LINT):
 # SEEDS worlds from FROM on; or the one of SEED, with its story, of NODES nodes.
 sim: ## the simulator's swarm, 200 worlds, each played twice (SEEDS=2000 FROM=1: others; SEED=7 NODES=5: the life of one)
 	@$(if $(SEED),go test ./overlay/sim -count=1 -run TestSwarm -v -seed $(SEED) -nodes $(or $(NODES),0) $(SIMFLAGS),SEEDS=$(or $(SEEDS),200) go test ./overlay/sim -count=1 -timeout 4h -run TestSwarm -v -from $(or $(FROM),1) $(SIMFLAGS))
+
+properties: ## the property tests with new random stories, CHECKS (default 10,000) of each (20 minutes)
+	@for pkg in $$(grep -rl --include='*_test.go' 'rapid\.Check' overlay rpc | xargs -n1 dirname | sort -u); do \
+		RAPID_CHECKS=$(or $(CHECKS),10000) go test ./$$pkg -count=1 -timeout 2h -run "^($$(grep -h -B30 'rapid\.Check(' $$pkg/*_test.go | sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | sort -u | paste -sd'|'))$$" || exit 1; \
+	done
 
 schedules: ## 100,000 random schedules of source faults, none of which may lose a living peer (2 minutes)
 	go test ./discovery -run NoSchedule -v -timeout 20m -schedules 100000 | tail -4

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -34,24 +35,25 @@ var schedules = flag.Int("schedules", 3000, "random schedules of source faults t
 func TestNoScheduleOfSourceFaultsLosesALivingPeer(t *testing.T) {
 	seen := map[string]int{}
 	tried, kept := 0, 0
-	for tried < *schedules { // rapid.Check tries 100, or as many as -rapid.checks says
-		rapid.Check(t, func(rt *rapid.T) {
-			c := &chaos{
-				world: newWorld(t, Source{Name: "one"}, Source{Name: "two"}, Source{Name: "three", Removal: RemoveNever}),
-				known: map[string]bool{}, alive: map[string]bool{},
-			}
-			for range rapid.IntRange(1, 40).Draw(rt, "steps") {
-				c.step(rt, seen)
-				c.check(rt)
-				kept += len(c.known)
-			}
-			c.calm(rt)
-			tried++
-		})
-		if t.Failed() {
-			return
-		}
+	checks := flag.Lookup("rapid.checks")
+	was := checks.Value.String()
+	defer func() { _ = flag.Set(checks.Name, was) }()
+	if err := flag.Set(checks.Name, strconv.Itoa(*schedules)); err != nil {
+		t.Fatal(err)
 	}
+	rapid.Check(t, func(rt *rapid.T) {
+		c := &chaos{
+			world: newWorld(t, Source{Name: "one"}, Source{Name: "two"}, Source{Name: "three", Removal: RemoveNever}),
+			known: map[string]bool{}, alive: map[string]bool{},
+		}
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			c.step(rt, seen)
+			c.check(rt)
+			kept += len(c.known)
+		}
+		c.calm(rt)
+		tried++
+	})
 	for _, f := range chaosFaults {
 		if seen[f] == 0 {
 			t.Errorf("fault %s never occurred", f)
