@@ -33,6 +33,7 @@ type Manager struct {
 	rng       *rand.Rand
 	startAt   time.Time // no contacts before
 	publishAt time.Time // zero: nothing to publish
+	paidAt    time.Time // when what was chosen is paid for (GCRA, ITU-T I.371)
 	tickAt    time.Time // zero: time alone changes nothing
 	force     bool      // publish though nothing changed
 	cacheErr  string
@@ -203,6 +204,15 @@ const (
 	leisurely = 100
 )
 
+// To choose costs microseconds a candidate, so a rollout of thousands, where one
+// changes after the other, is followed at this pace for each of them, up to
+// paceMost; before it come paceBurst choices that wait for the debounce alone.
+const (
+	pace      = time.Millisecond
+	paceMost  = 2 * time.Second
+	paceBurst = 4
+)
+
 // changeWithin does f under the lock and has the outcome published in so many
 // debounces.
 func (m *Manager) changeWithin(debounces int, f func(now time.Time)) {
@@ -222,11 +232,16 @@ func (m *Manager) publishWithin(now time.Time, wait time.Duration) {
 	if m.force {
 		wait = 0
 	}
-	at := now.Add(wait)
-	if at.Before(m.startAt) {
-		at = m.startAt
+	at := later(now.Add(wait), m.startAt)
+	if !m.force {
+		at = later(at, m.paidAt.Add(-(paceBurst-1)*m.pace()))
 	}
 	m.publishAt = soonest(m.publishAt, at)
+}
+
+// pace is the time that choosing now costs. It needs mu.
+func (m *Manager) pace() time.Duration {
+	return min(time.Duration(len(m.ledger.records))*pace, paceMost)
 }
 
 func (m *Manager) loop(ctx context.Context) {
@@ -268,7 +283,7 @@ func (m *Manager) turn(now time.Time) (next time.Time) {
 	if publish {
 		contacts, _ = m.ledger.choose(now)
 		publish = m.force || !reflect.DeepEqual(contacts, m.published)
-		m.publishAt, m.force = time.Time{}, false
+		m.publishAt, m.paidAt, m.force = time.Time{}, later(m.paidAt, now).Add(m.pace()), false
 	}
 	isolated := m.ledger.isolated
 	next = soonest(m.publishAt, m.tickAt)
@@ -352,6 +367,13 @@ func (m *Manager) tell(health []Health) {
 			log.Warn("discovery source does not list this node; is its selector, name or port right?", "self", m.cfg.SelfAddrs)
 		}
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func soonest(a, b time.Time) time.Time {

@@ -221,6 +221,34 @@ func TestAThousandContactsThatDoNotAnswerAreNotChosenAnewForEachDial(t *testing.
 	}
 }
 
+// A rollout of a thousand pods, ten a second, is followed each second; what comes alone is told after the debounce.
+func TestARolloutOfAThousandIsFollowedEachSecondAndALoneChangeAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newScript()
+		r := run(t, nil, s.source("one"))
+		var names []string
+		for i := range 1000 {
+			names = append(names, fmt.Sprintf("n%d", i))
+		}
+		s.observe(Complete{Candidates: peers(strings.Join(names, " "))})
+		wait(10 * time.Second)
+		before := r.times()
+		for i := range 600 {
+			s.observe(Partial{Candidates: peers(fmt.Sprintf("next%d", i))})
+			wait(100 * time.Millisecond)
+		}
+		if n := r.times() - before; n < 30 || n > 60 { // the more there are, the slower
+			t.Errorf("told %d times in a minute of changes, want one every one to two seconds", n)
+		}
+		wait(10 * time.Second)
+		s.observe(Partial{Candidates: peers("alone")})
+		wait(100 * time.Millisecond)
+		if !strings.Contains(" "+r.last()+" ", " alone ") {
+			t.Error("the lone one is not a contact after the debounce")
+		}
+	})
+}
+
 func TestASlowConsumerGetsTheNewestAndHoldsUpNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, gate := newScript(), make(chan struct{})

@@ -57,10 +57,10 @@ func rollout(t *testing.T, sidecars int, watchers string) (sent int) {
 	w, line := newWorld(t), newWire(t)
 	w.allow()
 	w.serve(service)
+	f := w.crowd(sidecars, line, watchers) // they meet before there are pods: a thousand addresses where nobody listens hold a start up
+	defer f.stop()
 	pods := flockOf(replicas)
 	w.start(pods...)
-	f := w.crowd(sidecars, line, watchers)
-	defer f.stop()
 	f.await("each sidecar knows all pods", func() error { return f.wantKnown(pods) })
 	f.watching("before")
 

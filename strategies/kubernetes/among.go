@@ -166,11 +166,7 @@ func (r *rounds) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case l := <-r.a.inbox:
-			if m, err := delegate.Decode(l.data); err == nil {
-				r.a.mu.Lock()
-				r.a.node.Receive(time.Now(), l.from, m)
-				r.a.mu.Unlock()
-			}
+			r.receive(l)
 		case l := <-r.listed:
 			r.took(l)
 		case <-ask:
@@ -183,6 +179,22 @@ func (r *rounds) run(ctx context.Context) error {
 			return err
 		}
 		timer.Reset(time.Until(next))
+	}
+}
+
+// receive takes a letter and those behind it: a turn for all costs what one does.
+func (r *rounds) receive(l letter) {
+	for range inboxMax {
+		if m, err := delegate.Decode(l.data); err == nil {
+			r.a.mu.Lock()
+			r.a.node.Receive(time.Now(), l.from, m)
+			r.a.mu.Unlock()
+		}
+		select {
+		case l = <-r.a.inbox:
+		default:
+			return
+		}
 	}
 }
 

@@ -24,14 +24,15 @@ type book struct {
 	inSync  time.Time // when a watcher last had the picture that we have
 	wantAt  time.Time // when we ask for a whole one; zero: we need not
 	changed map[string]bool
+	goneAt  time.Time // when withdrawals among them are handed on; zero: there are none
 
-	sum   uint64 // digest of the living
-	dirty bool   // it is out of date
+	sum digest // of the living
 }
 
 // entry is a candidate, or one that was.
 type entry struct {
 	cand discovery.Candidate
+	sum  uint64            // of cand
 	at   uint64            // the version it was last said to be there
 	gone map[string]uint64 // watchers that withdrew it, and at which version
 	dead time.Time         // since when it counts as withdrawn; zero: it does not
@@ -53,9 +54,14 @@ func newBook() book {
 func (b *book) reset(version uint64, cands []discovery.Candidate) {
 	clear(b.entries)
 	clear(b.changed)
-	b.dirty = true
+	b.goneAt, b.sum = time.Time{}, 0
 	for _, c := range cands {
-		b.entries[c.Key] = &entry{cand: c, at: version}
+		e := &entry{cand: c, sum: digestOf(&c), at: version}
+		if old := b.entries[c.Key]; old != nil {
+			b.sum.remove(old.sum)
+		}
+		b.entries[c.Key] = e
+		b.sum.add(e.sum)
 	}
 }
 
@@ -70,12 +76,18 @@ func (b *book) upsert(version uint64, c discovery.Candidate) {
 		}
 		e = &entry{}
 		b.entries[c.Key] = e
-	} else if version < e.at || !e.dead.IsZero() && outdated(version, e) {
-		return
+	} else {
+		if version < e.at || !e.dead.IsZero() && outdated(version, e) {
+			return
+		}
+		if e.dead.IsZero() {
+			b.sum.remove(e.sum)
+		}
 	}
-	e.cand, e.at, e.dead = c, version, time.Time{}
+	e.cand, e.sum, e.at, e.dead = c, digestOf(&c), version, time.Time{}
+	b.sum.add(e.sum)
 	maps.DeleteFunc(e.gone, func(_ string, at uint64) bool { return at <= version })
-	b.changed[c.Key], b.dirty = true, true
+	b.changed[c.Key] = true
 }
 
 // outdated: enough watchers withdrew e at a later version.
@@ -105,9 +117,11 @@ func (b *book) settle(now time.Time, enough int) {
 		switch {
 		case e.dead.IsZero() && len(e.gone) >= enough && len(e.gone) > 0:
 			e.dead = now
-			b.changed[key], b.dirty = true, true
+			b.sum.remove(e.sum)
+			b.changed[key] = true
 		case !e.dead.IsZero() && now.Sub(e.dead) >= deadKeep:
 			delete(b.entries, key)
+			delete(b.changed, key)
 		}
 	}
 }
@@ -190,7 +204,7 @@ func (n *Node) follow(now time.Time) {
 		n.fail = discovery.Classed(discovery.Unavailable, "no node that watches for all was heard for %v", mute)
 	}
 	n.compare(now, fresh)
-	n.observe()
+	n.observe(now)
 }
 
 // audience counts the watchers that were heard lately and are well; of others it
@@ -216,9 +230,6 @@ func (n *Node) audience(now time.Time) (fresh int, stale string, last time.Time)
 // compare asks for a whole picture when ours has been like nobody's for a while.
 func (n *Node) compare(now time.Time, fresh int) {
 	b := &n.book
-	if b.dirty {
-		b.sum, b.dirty = digest(b.living()), false
-	}
 	for _, w := range n.beats {
 		if w.stale == "" && now.Sub(w.at) < 2*Heartbeat && w.digest == b.sum {
 			b.inSync = now
@@ -237,28 +248,31 @@ func (n *Node) compare(now time.Time, fresh int) {
 }
 
 // observe hands the changes on. Withdrawals come as a whole picture, of which the
-// manager may be suspicious.
-func (n *Node) observe() {
+// manager may be suspicious: those of a moment in one, while news of somebody new
+// waits for nothing.
+func (n *Node) observe(now time.Time) {
 	b := &n.book
-	if len(b.changed) == 0 && n.told {
-		return
-	}
 	var upserts []discovery.Candidate
 	gone := false
 	for key := range b.changed {
 		if e := b.entries[key]; e.dead.IsZero() {
 			upserts = append(upserts, e.cand)
+			delete(b.changed, key)
 		} else {
 			gone = true
 		}
 	}
-	clear(b.changed)
-	if gone || !n.told {
-		n.seen = append(n.seen, n.Picture())
-		n.told = true
-		return
+	if gone && b.goneAt.IsZero() {
+		b.goneAt = now.Add(gather)
 	}
-	n.seen = append(n.seen, discovery.Delta{Upserts: upserts})
+	switch {
+	case !n.told || !b.goneAt.IsZero() && !now.Before(b.goneAt):
+		clear(b.changed)
+		b.goneAt, n.told = time.Time{}, true
+		n.seen = append(n.seen, n.Picture())
+	case len(upserts) > 0:
+		n.seen = append(n.seen, discovery.Delta{Upserts: upserts})
+	}
 }
 
 // Picture is the whole picture as the watchers tell it.
@@ -271,15 +285,14 @@ func (n *Node) Picture() discovery.Complete {
 	return discovery.Complete{Candidates: cands}
 }
 
-// digest is the same for equal pictures, in any order.
-func digest(cands map[string]discovery.Candidate) uint64 {
-	sum := uint64(len(cands))
-	for _, c := range cands {
-		sum += digestOf(&c)
-	}
-	return sum
-}
+// A digest is the same for equal pictures, in whatever order they were drawn: the
+// sum of what is in them. So one change of thousands costs one addition.
+type digest uint64
 
+func (d *digest) add(sum uint64)    { *d += digest(sum) }
+func (d *digest) remove(sum uint64) { *d -= digest(sum) }
+
+// digestOf sums up one candidate, so stirred that no two make up for each other by chance.
 func digestOf(c *discovery.Candidate) uint64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, c.Key+"\x00"+strings.Join(c.Addrs, " ")+"\x00"+c.Host)
@@ -287,5 +300,5 @@ func digestOf(c *discovery.Candidate) uint64 {
 	for _, name := range slices.Sorted(maps.Keys(c.Labels)) {
 		_, _ = fmt.Fprintf(h, "\x00%s=%s", name, c.Labels[name])
 	}
-	return h.Sum64()
+	return stir(h.Sum64())
 }

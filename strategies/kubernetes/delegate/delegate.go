@@ -22,6 +22,7 @@ import (
 	"cmp"
 	"hash/fnv"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -50,6 +51,9 @@ const (
 	lonely = 10 * time.Second
 	// mute is after how long without any watcher the source counts as failing.
 	mute = 6 * Heartbeat
+	// gather is for how long withdrawals wait for others: each costs the manager a
+	// look at all candidates, and none takes effect before its grace is over.
+	gather = time.Second
 )
 
 // Mode is what a node does about its source.
@@ -80,6 +84,7 @@ type Node struct {
 	self    string
 	k       int // watchers, 0 is auto
 	rng     *rand.Rand
+	named   []string // as Members named them last
 	members []string // by rank, self included
 	rank    int      // of self
 	vouched int      // candidates of the last list, 0 if there was none
@@ -105,7 +110,7 @@ type Node struct {
 type beat struct {
 	at     time.Time
 	stale  string // why it cannot watch
-	digest uint64
+	digest digest
 }
 
 // New returns a node. watchers is how many watch in any cluster, 0 is 8 in those
@@ -119,6 +124,10 @@ func New(self string, watchers int, rng *rand.Rand) *Node {
 
 // Members tells who lives, self included or not.
 func (n *Node) Members(now time.Time, ids []string) {
+	if slices.Equal(ids, n.named) {
+		return
+	}
+	n.named = slices.Clone(ids)
 	n.members = append(slices.Clone(ids), n.self)
 	slices.SortFunc(n.members, func(a, b string) int {
 		return cmp.Or(cmp.Compare(score(b), score(a)), cmp.Compare(a, b))
@@ -139,11 +148,15 @@ func (n *Node) Members(now time.Time, ids []string) {
 	}
 }
 
-// score stirs FNV's high bits with SplitMix64's finalizer.
 func score(id string) uint64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, id)
-	z := h.Sum64()
+	return stir(h.Sum64())
+}
+
+// stir mixes the bits of a hash by FNV, which leaves the high ones alike for like
+// names, with SplitMix64's finalizer.
+func stir(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
@@ -190,8 +203,14 @@ func (n *Node) decide(now time.Time) {
 		}
 		n.listAt = now.Add(time.Duration(n.rng.Float64() * float64(wait)))
 	}
+	if was == Watch && n.mode != Watch {
+		n.book.reset(n.own.version, slices.Collect(maps.Values(n.own.cands))) // to go on with
+	}
 	if n.mode != Follow {
 		n.told = false
+	}
+	if !n.tells() {
+		clear(n.own.pending) // the others watch, too, or there are none
 	}
 }
 
@@ -253,6 +272,8 @@ func (n *Node) Deadline(now time.Time) time.Time {
 		at = n.listAt
 	case n.tells(): // who tells nobody has nothing to do, whatever it has seen
 		at = n.own.nextAt()
+	case n.mode == Follow:
+		at = n.book.goneAt
 	}
 	if at.IsZero() || next.Before(at) {
 		return next

@@ -77,6 +77,44 @@ func TestAnUpdateReachesAllWithinAQuarterOfASecond(t *testing.T) {
 			}
 		}
 	}
+	w.wantAllKnowAll()
+}
+
+// Whole pictures cost, and a withdrawal has a grace to wait for: those of a second are one picture.
+func TestWithdrawalsOfAMomentAreOnePicture(t *testing.T) {
+	w := settled(t, 5, 100)
+	before := map[string]int{}
+	for id, s := range w.nodes {
+		before[id] = s.pictures
+	}
+	for i := range 40 { // four seconds of a rollout
+		w.remove(fmt.Sprintf("node-%03d", i))
+		w.add(fmt.Sprintf("next-%d", i), 1000+i)
+		w.run(100 * time.Millisecond)
+	}
+	w.run(2 * time.Second)
+	for id, s := range w.nodes {
+		if n := s.pictures - before[id]; s.mode == Follow && (n < 2 || n > 6) {
+			t.Errorf("%s was given %d pictures for 40 withdrawals in 4 s, want about one a second", id, n)
+		}
+	}
+	w.wantAllKnowAll()
+}
+
+// Where all watch nobody tells anybody, and what there would be to tell is not kept.
+func TestWhoTellsNobodyKeepsNothingToTell(t *testing.T) {
+	w := settled(t, 6, 30)
+	for i := range 200 {
+		w.add(fmt.Sprintf("new-%d", i), 1000+i)
+		w.remove(fmt.Sprintf("new-%d", i))
+		w.run(step)
+	}
+	w.run(Heartbeat)
+	for id, s := range w.nodes {
+		if n := len(s.own.pending); n > 0 {
+			t.Errorf("%s keeps %d statements for nobody", id, n)
+		}
+	}
 }
 
 func TestSilentWatchersAreReplacedWaveByWave(t *testing.T) {

@@ -22,7 +22,7 @@ const (
 type Message struct {
 	Version uint64 `json:"v,omitempty"` // of the API server; all below is true at it
 	Stale   string `json:"stale,omitempty"`
-	Digest  uint64 `json:"d,omitempty"` // of the sender's whole picture
+	Digest  digest `json:"d,omitempty"` // of the sender's whole picture
 	Want    bool   `json:"want,omitempty"`
 
 	Upserts []discovery.Candidate `json:"-"`

@@ -18,8 +18,7 @@ type own struct {
 	wantAt  time.Time // when to answer those who want a whole picture
 	wholeAt time.Time // the last one
 	wholes  uint64
-	sum     uint64 // digest of cands
-	dirty   bool   // it is out of date
+	sum     digest // of cands
 }
 
 // pending is a statement that waits for its turn.
@@ -29,21 +28,25 @@ type pending struct {
 }
 
 func newOwn() own {
-	return own{dirty: true, cands: map[string]discovery.Candidate{}, pending: map[string]pending{}}
+	return own{cands: map[string]discovery.Candidate{}, pending: map[string]pending{}}
 }
 
 // Watched tells what our own watch saw change, as of a version.
 func (n *Node) Watched(now time.Time, version uint64, upserts []discovery.Candidate, gone []string) {
 	n.own.stale = ""
 	n.own.version = max(n.own.version, version)
-	n.own.dirty = n.own.dirty || len(upserts)+len(gone) > 0
 	at := now.Add(time.Duration(min(n.rank, n.Watchers())) * stagger)
 	for _, c := range upserts {
+		if old, had := n.own.cands[c.Key]; had {
+			n.own.sum.remove(digestOf(&old))
+		}
 		n.own.cands[c.Key] = c
+		n.own.sum.add(digestOf(&c))
 		n.own.pending[c.Key] = pending{at: at}
 	}
 	for _, key := range gone {
-		if _, had := n.own.cands[key]; had {
+		if old, had := n.own.cands[key]; had {
+			n.own.sum.remove(digestOf(&old))
 			delete(n.own.cands, key)
 			n.own.pending[key] = pending{at: at}
 		}
@@ -120,9 +123,6 @@ func (n *Node) publish(now time.Time) {
 }
 
 func (n *Node) say(now time.Time, m Message) {
-	if n.own.dirty {
-		n.own.sum, n.own.dirty = digest(n.own.cands), false
-	}
 	m.Version, m.Stale, m.Digest = n.own.version, n.own.stale, n.own.sum
 	n.out = append(n.out, m)
 	// A little sooner or later each time, so that watchers do not beat together.

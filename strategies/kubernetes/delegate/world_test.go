@@ -38,6 +38,7 @@ type sim struct {
 	lag      time.Duration
 	knows    map[string]discovery.Candidate // what its sink holds
 	failures int
+	pictures int // whole ones that others' word made
 	wakeAt   time.Time
 	lists    int
 }
@@ -173,6 +174,9 @@ func (w *world) turn(s *sim) {
 	out := s.Tick(w.now)
 	s.wakeAt = s.Deadline(w.now)
 	for _, o := range out.Observe {
+		if _, whole := o.(discovery.Complete); whole {
+			s.pictures++
+		}
 		s.observe(o)
 	}
 	if out.Fail != nil {
@@ -243,12 +247,30 @@ func (s *sim) observe(o discovery.Observation) {
 
 func (w *world) wantAllKnowAll() {
 	w.t.Helper()
+	w.wantTheirDigestsRight()
 	want := slices.Sorted(maps.Keys(w.pods))
 	for _, id := range w.ids() {
 		if s := w.nodes[id]; !s.dead && !s.hung {
 			if got := slices.Sorted(maps.Keys(s.knows)); !slices.Equal(got, want) {
 				w.t.Errorf("%s (%v) knows %d candidates, there are %d", id, s.mode, len(got), len(want))
 			}
+		}
+	}
+}
+
+// wantTheirDigestsRight draws up anew what is kept by adding and taking away.
+func (w *world) wantTheirDigestsRight() {
+	w.t.Helper()
+	of := func(cands map[string]discovery.Candidate) (sum digest) {
+		for _, c := range cands {
+			sum.add(digestOf(&c))
+		}
+		return sum
+	}
+	for _, id := range w.ids() {
+		s := w.nodes[id]
+		if s.own.sum != of(s.own.cands) || s.book.sum != of(s.book.living()) {
+			w.t.Errorf("%s (%v): a digest is not of what it stands for", id, s.mode)
 		}
 	}
 }
