@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func rollout(t *testing.T, sidecars int, watchers string) (sent int) {
 			f.killWatcher()
 		}
 	}
-	t.Logf("watchers %s: %d pods replaced in %v", watchers, replicas, time.Since(began).Round(time.Second))
+	t.Logf("watchers %s: %d pods replaced in %v, %.1f MB from the API server so far", watchers, replicas, time.Since(began).Round(time.Second), mb(int(line.carried.Load()-before)))
 	f.await("each sidecar that is left knows the new pods and no others", func() error { return f.wantKnown(next) })
 	sent = int(line.carried.Load() - before)
 	f.watching("after")
@@ -97,7 +98,7 @@ type crowd struct {
 // await asks every second, so that asking hundreds does not keep them from their work.
 func (c *crowd) await(what string, so func() error) {
 	c.w.t.Helper()
-	const most = 3 * time.Minute
+	const most = 5 * time.Minute
 	began, end := time.Now(), time.After(most)
 	ticks := time.NewTicker(time.Second)
 	defer ticks.Stop()
@@ -134,8 +135,22 @@ func (w *world) crowd(sidecars int, line *wire, watchers string) *crowd {
 	}})
 	w.must("start sidecars", f.Start(f.Patience(30*time.Second)))
 	c := &crowd{World: f, w: w, line: line}
+	for _, b := range f.Birds() {
+		w.must("have a sidecar give way", giveWay(b.PID()))
+	}
 	c.await("the sidecars know each other", c.wantMembers)
 	return c
+}
+
+// giveWay has a process give way to the control plane, which elsewhere has machines of its own: with hundreds beside it on
+// a few cores it would be measured how long it waits for its turn.
+func giveWay(pid int) error {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		id, convErr := strconv.Atoi(thread.Name())
+		err = errors.Join(err, convErr, syscall.Setpriority(syscall.PRIO_PROCESS, id, 10))
+	}
+	return err
 }
 
 // crowdAddress is away from the pods'.

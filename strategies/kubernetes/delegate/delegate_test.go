@@ -101,6 +101,23 @@ func TestWithdrawalsOfAMomentAreOnePicture(t *testing.T) {
 	w.wantAllKnowAll()
 }
 
+// Two watchers say each change, those behind them keep quiet, also when one change chases the other.
+func TestWhatTwoWatchersHaveSaidIsNotRepeated(t *testing.T) {
+	w := settled(t, 7, 100)
+	w.said = 0
+	const changes = 400
+	for i := range changes {
+		w.add(fmt.Sprintf("next-%d", i), 1000+i)
+		w.run(step)
+	}
+	w.run(time.Second)
+	t.Logf("each change was said %.1f times", float64(w.said)/changes)
+	if w.said > 3*changes {
+		t.Errorf("each change was said %.1f times, want 3 at most", float64(w.said)/changes)
+	}
+	w.wantAllKnowAll()
+}
+
 // Where all watch nobody tells anybody, and what there would be to tell is not kept.
 func TestWhoTellsNobodyKeepsNothingToTell(t *testing.T) {
 	w := settled(t, 6, 30)

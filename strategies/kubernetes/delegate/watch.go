@@ -23,8 +23,9 @@ type own struct {
 
 // pending is a statement that waits for its turn.
 type pending struct {
-	at    time.Time
-	heard int // others that have said it meanwhile
+	at      time.Time
+	version uint64 // what we knew when we learned of it
+	heard   int    // others that have said it meanwhile, and knew as much
 }
 
 func newOwn() own {
@@ -42,13 +43,13 @@ func (n *Node) Watched(now time.Time, version uint64, upserts []discovery.Candid
 		}
 		n.own.cands[c.Key] = c
 		n.own.sum.add(digestOf(&c))
-		n.own.pending[c.Key] = pending{at: at}
+		n.own.pending[c.Key] = pending{at: at, version: n.own.version}
 	}
 	for _, key := range gone {
 		if old, had := n.own.cands[key]; had {
 			n.own.sum.remove(digestOf(&old))
 			delete(n.own.cands, key)
-			n.own.pending[key] = pending{at: at}
+			n.own.pending[key] = pending{at: at, version: n.own.version}
 		}
 	}
 }
@@ -158,13 +159,13 @@ func (n *Node) wanted(now time.Time) {
 func (n *Node) heard(m *Message) {
 	for i := range m.Upserts {
 		key := m.Upserts[i].Key
-		if mine, there := n.own.cands[key]; there && m.Version >= n.own.version && digestOf(&mine) == digestOf(&m.Upserts[i]) {
-			n.hear(key)
+		if mine, there := n.own.cands[key]; there && digestOf(&mine) == digestOf(&m.Upserts[i]) {
+			n.hear(key, m.Version)
 		}
 	}
 	for _, key := range m.Gone {
 		if _, there := n.own.cands[key]; !there {
-			n.hear(key)
+			n.hear(key, m.Version)
 		}
 	}
 	if m.Parts > 0 && m.Part == m.Parts-1 && n.rank >= quorum {
@@ -172,8 +173,8 @@ func (n *Node) heard(m *Message) {
 	}
 }
 
-func (n *Node) hear(key string) {
-	if p, ok := n.own.pending[key]; ok {
+func (n *Node) hear(key string, version uint64) {
+	if p, ok := n.own.pending[key]; ok && version >= p.version {
 		p.heard++
 		n.own.pending[key] = p
 	}

@@ -25,6 +25,7 @@ type world struct {
 	history []event
 	broken  string // why nobody can watch
 	watches int    // opened in all
+	said    int    // candidates named as new or gone, in all messages
 }
 
 type sim struct {
@@ -191,6 +192,7 @@ func (w *world) turn(s *sim) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		w.said += len(m.Upserts) + len(m.Gone)
 		for _, to := range w.ids() {
 			if to != s.id {
 				w.mail = append(w.mail, letter{w.now.Add(time.Duration(1+w.rng.IntN(100)) * time.Millisecond), s.id, to, told})
