@@ -203,8 +203,9 @@ func (n *Node) decide(now time.Time) {
 		}
 		n.listAt = now.Add(time.Duration(n.rng.Float64() * float64(wait)))
 	}
-	if was == Watch && n.mode != Watch {
+	if was == Watch && n.mode != Watch && n.own.whole {
 		n.book.reset(n.own.version, slices.Collect(maps.Values(n.own.cands))) // to go on with
+		n.own.whole = false
 	}
 	if n.mode != Follow {
 		n.told = false

@@ -101,6 +101,31 @@ func TestWithdrawalsOfAMomentAreOnePicture(t *testing.T) {
 	w.wantAllKnowAll()
 }
 
+// A node that is to watch, and before it has seen anything is to do so no longer, has what it was told before.
+func TestAWatchThatSawNothingTakesNothingAway(t *testing.T) {
+	w := settled(t, 8, 100)
+	follower := w.ranked()[99]
+	var members []string
+	for i := 0; len(members) < 99; i++ { // others, before whom it ranks
+		if id := fmt.Sprintf("stranger-%d", i); score(id) < score(follower.id) {
+			members = append(members, id)
+		}
+	}
+	follower.Members(w.now, members)
+	if m := follower.Mode(w.now); m != Watch {
+		t.Fatalf("it is to %v", m)
+	}
+	follower.Members(w.now, w.ids())
+	if m := follower.Mode(w.now); m != Follow {
+		t.Fatalf("it is to %v again", m)
+	}
+	if got := len(follower.Picture().Candidates); got != 100 {
+		t.Errorf("it knows %d of 100", got)
+	}
+	w.run(2 * Heartbeat)
+	w.wantAllKnowAll()
+}
+
 // Two watchers say each change, those behind them keep quiet, also when one change chases the other.
 func TestWhatTwoWatchersHaveSaidIsNotRepeated(t *testing.T) {
 	w := settled(t, 7, 100)

@@ -12,6 +12,7 @@ import (
 type own struct {
 	version uint64
 	cands   map[string]discovery.Candidate
+	whole   bool // cands is all that this watch sees: the book is empty meanwhile
 	stale   string
 	pending map[string]pending // by candidate key
 	beatAt  time.Time
@@ -72,7 +73,8 @@ func (n *Node) WatchedAll(now time.Time, version uint64, cands []discovery.Candi
 		}
 	}
 	n.Watched(now, version, changed, gone)
-	n.book.reset(n.own.version, cands) // to go on with when others watch
+	n.own.whole = true
+	n.book.reset(0, nil)
 }
 
 // Stale tells that our own watch does not work at present, and why.
