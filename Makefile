@@ -92,7 +92,7 @@ e2e: ## what needs root or real servers: sidecars in namespaces, name servers, a
 	$(MAKE) cluster
 	STARLING_BUSY=60s $(CROWD) -v -run BusyLoops ./cmd/starling/flock/crowd
 
-rollout: ## what a rollout of 1,000 pods costs the API server, all watching and delegated, with N=200 real sidecars (wants more than two cores)
+rollout: ## what a rollout of 1,000 pods costs the API server, all watching and delegated, with N=200 real sidecars (10 minutes)
 	cd e2e/kube && STARLING_ROLLOUT=$(or $(N),200) go test -count=1 -timeout 30m -v -run FewWatchersSpare .
 
 cluster: ## the chart and the image on a real Kubernetes of three nodes in namespaces (9 minutes, root; installs containerd, runc and CNI)

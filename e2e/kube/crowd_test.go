@@ -30,9 +30,8 @@ const (
 // All sidecars watch, or a few do and tell the rest. What the API server sends for a rollout of a thousand pods is counted
 // before it, and each sidecar must know of each change in the end, though a watcher is killed on the way.
 //
-// STARLING_ROLLOUT is the number of sidecars; `make rollout` sets it. It is not part of make e2e: on two cores 200 sidecars
-// among a thousand contacts that nobody serves take more than a minute to find each other, without an API server beside
-// them, and with it this test has not come to its end yet.
+// STARLING_ROLLOUT is the number of sidecars; `make rollout` sets it. It is a measurement and not part of make e2e: 200 take
+// ten minutes on two cores.
 func TestFewWatchersSpareTheAPIServerARollout(t *testing.T) {
 	text := os.Getenv("STARLING_ROLLOUT")
 	if text == "" {
