@@ -19,7 +19,7 @@ type Core struct {
 
 	views *hyparview.Views
 	tree  *plumtree.Tree
-	dir   *directory.Directory
+	dir   Directory
 	wave  *wave.Wave
 	heal  *heal
 	pool  pool
@@ -50,12 +50,17 @@ type link struct {
 // New makes a node that is alone. self is its first entry: ID, name, birth,
 // addresses and tags. Chance comes from rng alone.
 func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
-	c := &Core{cfg: cfg, self: self.ID, links: map[proto.LinkID]*link{}}
-	c.dir = directory.New(cfg.Directory, self, rng, now)
+	return NewWith(cfg, directory.New(cfg.Directory, self, rng, now), rng, now)
+}
+
+// NewWith makes a node with another directory than the one that New makes.
+func NewWith(cfg Config, dir Directory, rng *rand.Rand, now time.Time) *Core {
+	self := dir.Self().ID
+	c := &Core{cfg: cfg, self: self, links: map[proto.LinkID]*link{}, dir: dir}
 	c.views = hyparview.New(cfg.Views, c.dir.Self().Info(), now, rng)
-	c.tree = plumtree.New(self.ID, cfg.Broadcast)
-	c.wave = wave.New(cfg.Wave, self.ID, c.dir, rng, now)
-	c.heal = newHeal(self.ID, rng, now)
+	c.tree = plumtree.New(self, cfg.Broadcast)
+	c.wave = wave.New(cfg.Wave, self, c.dir, rng, now)
+	c.heal = newHeal(self, rng, now)
 	c.pool = newPool(cfg)
 	c.others = c.othersDeadline()
 	c.next = c.others
@@ -162,7 +167,7 @@ func (c *Core) wake(now time.Time) {
 		c.tree.Wake(now, out)
 		c.dir.Wake(now, out)
 		c.wave.Wake(now, out)
-		c.wants(now, c.heal.Wake(now, c.dir.Roster(), out))
+		c.wants(now, c.heal.Wake(now, c.dir, out))
 		c.pool.wake(now, c.dir.Measure, out)
 		if proto.Due(now, c.learnAt) {
 			c.learn(now)
@@ -263,10 +268,10 @@ func (c *Core) wants(now time.Time, w healWants) {
 // learn tells the views whom the directory knows alive.
 func (c *Core) learn(now time.Time) {
 	c.learnAt = time.Time{}
-	var living []proto.PeerInfo
+	living := make([]*proto.Entry, 0, c.dir.Len())
 	for _, m := range c.dir.Roster().Members {
 		if (m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect) && m.Entry.ID != c.self {
-			living = append(living, m.Entry.Info())
+			living = append(living, m.Entry)
 		}
 	}
 	c.tree.SetSize(len(living) + 1)

@@ -131,8 +131,12 @@ func (h *heal) name(now time.Time) {
 // Contacts takes what discovery vouches for now.
 func (h *heal) Contacts(list []proto.Contact) { h.contacts, h.stale = list, true }
 
-// Wake does what is due. The roster is the directory's present one.
-func (h *heal) Wake(now time.Time, roster *proto.Roster, out *proto.Out) healWants {
+// members is what healing reads of the directory, and only when it needs it: a
+// roster that nobody asks for costs nothing.
+type members interface{ Roster() *proto.Roster }
+
+// Wake does what is due.
+func (h *heal) Wake(now time.Time, all members, out *proto.Out) healWants {
 	var wants healWants
 	h.name(now)
 	if proto.Due(now, h.beaconAt) {
@@ -142,12 +146,12 @@ func (h *heal) Wake(now time.Time, roster *proto.Roster, out *proto.Out) healWan
 	}
 	if proto.Due(now, h.swapAt) {
 		h.swapAt = time.Time{}
-		wants.Swap = h.returned(now, roster)
+		wants.Swap = h.returned(now, all.Roster())
 	}
 	if proto.Due(now, h.tickAt) {
 		h.tickAt = now.Add(time.Second)
 		h.giveUp(now, out)
-		if h.stale || h.revision != roster.Revision {
+		if roster := all.Roster(); h.stale || h.revision != roster.Revision {
 			h.aim(now, roster)
 		}
 		h.ask(now, out)
@@ -186,21 +190,7 @@ func (h *heal) returned(now time.Time, roster *proto.Roster) proto.PeerInfo {
 // living member says that it is there.
 func (h *heal) aim(now time.Time, roster *proto.Roster) {
 	h.revision, h.stale = roster.Revision, false
-	taken := map[string]bool{}
-	heir := map[string]*proto.Entry{} // by name: the newest process
-	h.size = 0
-	for _, m := range roster.Members {
-		if m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect {
-			h.size++
-			for _, a := range m.Entry.Addrs {
-				taken[a] = true
-			}
-		}
-		if e := heir[m.Entry.Name]; e == nil || supersedes(m.Entry, e) {
-			heir[m.Entry.Name] = m.Entry
-		}
-	}
-	h.size = max(1, h.size)
+	taken, heir := h.census(roster)
 	old := h.targets
 	h.targets = nil
 	for _, c := range h.contacts {
@@ -219,6 +209,47 @@ func (h *heal) aim(now time.Time, roster *proto.Roster) {
 	}
 	slices.SortStableFunc(h.targets, func(a, b target) int { return strings.Compare(a.key, b.key) }) // stable: the vouched come first
 	h.targets = slices.CompactFunc(h.targets, func(a, b target) bool { return a.key == b.key })
+}
+
+// census counts the living, and tells which of the addresses that may be asked
+// a living member has, and of each name that somebody down had the newest
+// process. It makes tables of those in question alone: of thousands that live,
+// hardly any is.
+func (h *heal) census(roster *proto.Roster) (taken map[string]bool, heir map[string]*proto.Entry) {
+	taken, heir = map[string]bool{}, map[string]*proto.Entry{}
+	for _, c := range h.contacts {
+		for _, a := range c.Addrs {
+			taken[a] = false
+		}
+	}
+	for _, m := range roster.Members {
+		if m.Status == proto.StatusDown {
+			heir[m.Entry.Name] = m.Entry
+			for _, a := range m.Entry.Addrs {
+				taken[a] = false
+			}
+		}
+	}
+	living := 0
+	for _, m := range roster.Members {
+		if m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect {
+			living++
+			if len(taken) > 0 {
+				for _, a := range m.Entry.Addrs {
+					if _, asked := taken[a]; asked {
+						taken[a] = true
+					}
+				}
+			}
+		}
+		if len(heir) > 0 {
+			if e := heir[m.Entry.Name]; e != nil && supersedes(m.Entry, e) {
+				heir[m.Entry.Name] = m.Entry
+			}
+		}
+	}
+	h.size = max(1, living)
+	return taken, heir
 }
 
 // supersedes compares two processes of one name: (birth, ID), see the directory.

@@ -10,6 +10,11 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
+// fixed is a directory in which nothing changes.
+type fixed struct{ roster *proto.Roster }
+
+func (f fixed) Roster() *proto.Roster { return f.roster }
+
 // choir is many heals that hear each other's beacons at once.
 type choir struct {
 	now     time.Time
@@ -33,7 +38,7 @@ func (c *choir) sing(d time.Duration) {
 			if !proto.Due(c.now, h.Deadline()) {
 				continue
 			}
-			if h.Wake(c.now, c.roster, &proto.Out{}).Beacon {
+			if h.Wake(c.now, fixed{c.roster}, &proto.Out{}).Beacon {
 				c.beacons++
 				for _, other := range c.heals {
 					other.Beacon(c.now, h.self)
@@ -84,7 +89,7 @@ func TestAComponentIsForgottenWithItsBeacon(t *testing.T) {
 	if at := h.Deadline(); at.After(c.now.Add(beaconFor)) {
 		t.Fatalf("sleeps until %v", at)
 	}
-	h.Wake(c.now.Add(beaconFor), c.roster, &proto.Out{})
+	h.Wake(c.now.Add(beaconFor), fixed{c.roster}, &proto.Out{})
 	if h.Component() == (peer.ID{1}) {
 		t.Fatal("still known after 15 s of silence")
 	}
@@ -102,7 +107,7 @@ func attempts(h *heal, roster *proto.Roster, d time.Duration) map[string]int {
 	now := h.start
 	for until := now.Add(d); now.Before(until); now = h.Deadline() {
 		var out proto.Out
-		h.Wake(now, roster, &out)
+		h.Wake(now, fixed{roster}, &out)
 		for _, o := range out.List {
 			if dial, ok := o.(proto.Dial); ok {
 				got[dial.Addrs[0]]++
@@ -162,7 +167,7 @@ func reach(t *testing.T, h *heal, component peer.ID) (healWants, proto.Out) {
 	var out proto.Out
 	for now := h.start; len(out.List) == 0; now = h.Deadline() {
 		h.Beacon(now, h.self)
-		h.Wake(now, &proto.Roster{Revision: 1}, &out)
+		h.Wake(now, fixed{&proto.Roster{Revision: 1}}, &out)
 		if now.Sub(h.start) > time.Minute {
 			t.Fatal("nobody was probed")
 		}
@@ -233,7 +238,7 @@ func TestALinkIsSwappedForWhoReturnedNotForANewcomer(t *testing.T) {
 		h.Beacon(now, peer.ID{4}) // the component falls
 		swaps := 0
 		for end := now.Add(swapWithin + time.Second); now.Before(end); now = h.Deadline() {
-			if id := h.Wake(now, roster, &proto.Out{}).Swap.ID; id == other.Entry.ID {
+			if id := h.Wake(now, fixed{roster}, &proto.Out{}).Swap.ID; id == other.Entry.ID {
 				swaps++
 			}
 		}

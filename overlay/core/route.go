@@ -193,7 +193,7 @@ func (c *Core) membersChanged(now time.Time, o proto.MembersChanged) {
 	}
 	if c.learnAt.IsZero() {
 		// Large clusters change often: telling the views costs their size.
-		c.learnAt = now.Add(time.Duration(len(c.dir.Roster().Members)) * time.Millisecond)
+		c.learnAt = now.Add(time.Duration(c.dir.Len()) * time.Millisecond)
 	}
 	c.views.SetSelf(c.dir.Self().Info())
 }

@@ -339,6 +339,35 @@ func TestTheRosterIsTheSameUntilSomethingChanges(t *testing.T) {
 	}
 }
 
+func TestTheRosterShowsEveryChangeWhereTheOthersStayed(t *testing.T) {
+	c := newCourt(t, 64, nil)
+	shown := func(what string) {
+		t.Helper()
+		roster := c.d.Roster()
+		if len(roster.Members) != c.d.Len() {
+			t.Fatalf("%s: %d members, want %d", what, len(roster.Members), c.d.Len())
+		}
+		for i, m := range roster.Members {
+			if i > 0 && !roster.Members[i-1].Entry.ID.Less(m.Entry.ID) || m != c.d.Member(m.Entry.ID) {
+				t.Fatalf("%s: %s is shown as it was, or in the wrong place", what, m.Entry.Name)
+			}
+		}
+	}
+	shown("born")
+	c.tell(proto.Record{Entry: entryOf(7, "m7", 1000), Down: 1000})
+	shown("one is down")
+	c.tell(proto.Record{Entry: entryOf(70, "m7", 2000)})
+	shown("one is down already, and superseded")
+	c.want("so shown", c.d.Roster().Get(idOf(7)).Superseded)
+	c.tell(proto.Record{Tomb: &proto.Tombstone{ID: idOf(8), Name: "m8", Birth: 1000, Incarnation: 1000}})
+	shown("one is buried")
+	back := entryOf(8, "m8", 1000)
+	back.Incarnation = 1001
+	c.tell(proto.Record{Tomb: &proto.Tombstone{ID: idOf(9), Name: "m9", Birth: 1000, Incarnation: 1000}})
+	c.tell(proto.Record{Entry: back})
+	shown("one is buried, and one comes back from there")
+}
+
 func TestTheMembersBehindOneCutAreToldAsOne(t *testing.T) {
 	c := newCourt(t, 40, nil)
 	for i := 1; i <= 10; i++ {

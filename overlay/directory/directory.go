@@ -38,7 +38,9 @@ type Directory struct {
 	purgeAt time.Time
 
 	// who is told
-	roster   *proto.Roster // nil: make it anew
+	roster   *proto.Roster   // nil: make it anew
+	listed   []*proto.Member // of the last roster; never changed, only replaced
+	unlisted []*record       // changed since
 	revision uint64
 	changed  []*record // since applications were told last
 	notifyAt time.Time
@@ -163,7 +165,9 @@ func (d *Directory) end(why string, out *proto.Out) {
 	d.over = true
 	d.records, d.tombs, d.names = peer.Map[*record]{}, peer.Map[tomb]{}, nil
 	d.records.Put(d.self.id(), d.self)
-	d.digest, d.buckets, d.roster = 0, [proto.Buckets]uint64{}, nil
+	d.digest, d.buckets = 0, [proto.Buckets]uint64{}
+	d.roster, d.listed, d.unlisted = nil, nil, []*record{d.self}
+	d.self.unlisted = true
 	out.Add(proto.Fatal{Why: why})
 }
 

@@ -53,7 +53,7 @@ func (d *Directory) supersede(now time.Time, id peer.ID, out *proto.Out) {
 		d.end("superseded: a newer process is called "+name, out)
 		return
 	}
-	r.member, d.roster = nil, nil // shown as superseded, though its status may stay down
+	d.relist(r) // shown as superseded, though its status may stay down
 	d.setStatus(now, r)
 }
 

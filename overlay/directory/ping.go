@@ -13,6 +13,7 @@ import (
 type link struct {
 	id         proto.LinkID
 	peer       peer.ID
+	record     *record   // of the peer, as last looked up
 	pingAt     time.Time // next ping
 	pinged     time.Time // last ping
 	unanswered time.Time // the first ping since the last pong; zero: none
@@ -119,7 +120,16 @@ func (d *Directory) Receive(now time.Time, id proto.LinkID, from peer.ID, msg pr
 // Heard notes a first-hand sign of life, any message from an authenticated
 // peer. It shows in Member and decides nothing: only a pong answers a ping.
 func (d *Directory) Heard(now time.Time, from peer.ID) {
-	if r, ok := d.records.Get(from); ok {
+	r := (*record)(nil)
+	if l := d.linkTo(from); l == nil {
+		r, _ = d.records.Get(from)
+	} else {
+		if l.record == nil || l.record.gone { // to look among thousands takes longer than all else here
+			l.record, _ = d.records.Get(from)
+		}
+		r = l.record
+	}
+	if r != nil {
 		r.heard = now
 	}
 }

@@ -35,10 +35,11 @@ type record struct {
 	superseded bool      // a newer process has its name; never false again
 	recent     bool      // counted in Directory.recent
 
-	member  *proto.Member // as the roster shows it; nil: make it anew
-	told    *proto.Member // as applications were last told it; nil: not up
-	pending bool          // in Directory.changed
-	gone    bool          // no longer in the directory
+	member   *proto.Member // as the roster shows it; nil: make it anew
+	told     *proto.Member // as applications were last told it; nil: not up
+	pending  bool          // in Directory.changed
+	unlisted bool          // in Directory.unlisted
+	gone     bool          // no longer in the directory
 }
 
 // opinion is one node's word, and when this value of it first came to us.

@@ -133,8 +133,8 @@ func (v *Views) candidate(now time.Time, tick bool) (proto.PeerInfo, bool) {
 		}
 	}
 	for _, i := range v.sample(len(v.learned), 64) {
-		if v.usable(now, &v.learned[i]) {
-			return v.learned[i], true
+		if info := v.learned[i].Info(); v.usable(now, &info) {
+			return info, true
 		}
 	}
 	if !tick || v.active.Len() > 0 {
@@ -146,7 +146,7 @@ func (v *Views) candidate(now time.Time, tick bool) (proto.PeerInfo, bool) {
 		}
 	}
 	for _, i := range v.sample(len(v.learned), 64) {
-		if info := v.learned[i]; info.ID != v.self.ID && len(info.Addrs) > 0 && !v.asking(info.ID) {
+		if info := v.learned[i].Info(); info.ID != v.self.ID && len(info.Addrs) > 0 && !v.asking(info.ID) {
 			return info, true
 		}
 	}

@@ -157,6 +157,7 @@ func (v *Views) enter(now time.Time, l *link, bridge bool, out *proto.Out) {
 		l.bridgeUntil = now.Add(v.cfg.BridgeFor)
 	}
 	v.active.Put(id, l)
+	v.renamed = true
 	v.contacts.met(id)
 	v.refusals, v.refillWait = 0, v.cfg.RefillEvery
 	out.Add(proto.NeighborUp{Link: l.id, Peer: l.peer})

@@ -43,6 +43,7 @@ func (v *Views) remember(info proto.PeerInfo, heard time.Time) {
 		return
 	}
 	v.passive.Put(info.ID, known{info: info, heard: heard})
+	v.renamed = true
 	for v.passive.Len() > v.cfg.Passive {
 		if id, _ := v.passive.At(v.rng.IntN(v.passive.Len())); id != info.ID {
 			v.passive.Delete(id)

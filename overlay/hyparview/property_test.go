@@ -102,7 +102,7 @@ func (w *world) teachAll(n *node) {
 	for _, m := range w.living() {
 		all = append(all, m.info)
 	}
-	n.step(func(out *proto.Out) { n.Learn(w.now, all, out) })
+	n.step(func(out *proto.Out) { n.Learn(w.now, entries(all), out) })
 }
 
 // restored is healthy for small views: with a maximum of two a ring is all there

@@ -335,9 +335,9 @@ func TestWhoFailsFailsAsTheDirectoryKnowsItNow(t *testing.T) {
 	back := old
 	back.Incarnation++
 	var out proto.Out
-	s.Learn(s.now, []proto.PeerInfo{back}, &out)
+	s.Learn(s.now, entries([]proto.PeerInfo{back}), &out)
 	s.ends(link, proto.DownReset)
-	s.Learn(s.now, []proto.PeerInfo{back}, &out)
+	s.Learn(s.now, entries([]proto.PeerInfo{back}), &out)
 	if slices.Contains(s.Passive(), old.ID) {
 		t.Error("it is in the passive view again, though its link has just failed")
 	}

@@ -101,7 +101,7 @@ func filled(t *testing.T) (*solo, []proto.LinkID) {
 }
 
 func (s *solo) knows(people ...proto.PeerInfo) []proto.Output {
-	return s.do(func(out *proto.Out) { s.Learn(s.now, people, out) })
+	return s.do(func(out *proto.Out) { s.Learn(s.now, entries(people), out) })
 }
 
 func outputs[T proto.Output](list []proto.Output) []T {
@@ -130,4 +130,13 @@ func one[T any](t *testing.T, list []T) T {
 		t.Fatalf("want exactly one %T, got %+v", *new(T), list)
 	}
 	return list[0]
+}
+
+// entries are members as the directory tells of them.
+func entries(people []proto.PeerInfo) []*proto.Entry {
+	list := make([]*proto.Entry, len(people))
+	for i, p := range people {
+		list[i] = &proto.Entry{ID: p.ID, Name: p.Name, Addrs: p.Addrs, Incarnation: p.Incarnation}
+	}
+	return list
 }

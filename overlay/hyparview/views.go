@@ -23,8 +23,8 @@ type Views struct {
 	dials   []attempt       // asked of the network, no answer yet
 	dialSeq uint64          // counts dials, for their tags
 
-	preferred []peer.ID        // of passive, to ask first: others named them to us; at most Redirect
-	learned   []proto.PeerInfo // living members as the directory told last
+	preferred []peer.ID      // of passive, to ask first: others named them to us; at most Redirect
+	learned   []*proto.Entry // living members as the directory told last
 	contacts  contacts
 
 	refillAt   time.Time // zero: the view is full
@@ -38,6 +38,7 @@ type Views struct {
 	lonelyWait time.Duration
 	leaving    bool
 	unchecked  bool // touched since the last Check
+	renamed    bool // somebody came into a view since
 }
 
 // New makes the empty views of self. It panics on a configuration that does not
@@ -62,10 +63,10 @@ func (v *Views) SetSelf(self proto.PeerInfo) {
 // Learn tells the living members that the directory knows, self included or
 // not. It replaces what was told before; the slice must not change afterwards.
 // They are candidates for both views when these run short.
-func (v *Views) Learn(now time.Time, members []proto.PeerInfo, out *proto.Out) {
+func (v *Views) Learn(now time.Time, members []*proto.Entry, out *proto.Out) {
 	v.learned = members
 	for _, i := range v.sample(len(members), v.cfg.Passive-v.passive.Len()) {
-		v.hear(now, members[i])
+		v.hear(now, members[i].Info())
 	}
 	v.hungry = v.hungry || v.active.Len() < v.cfg.Floor
 	v.refillSoon(now)

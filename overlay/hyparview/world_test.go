@@ -175,7 +175,7 @@ func (n *node) lesson() {
 	for _, m := range n.w.component(n) {
 		all = append(all, m.info)
 	}
-	n.step(func(out *proto.Out) { n.Learn(n.w.now, all, out) })
+	n.step(func(out *proto.Out) { n.Learn(n.w.now, entries(all), out) })
 	n.w.at(time.Second, n.lesson)
 }
 

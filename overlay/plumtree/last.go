@@ -19,8 +19,21 @@ func (t *Tree) lastDue(streamNo uint8) time.Time {
 	return s.ownAt.Add(t.cfg.LastAfter[s.repeats])
 }
 
+// nextLast is when the first of all streams is due; it is kept, for whoever
+// asks for the deadline asks after each step.
+func (t *Tree) nextLast() time.Time {
+	var next time.Time
+	for i := range t.streams {
+		next = proto.Sooner(next, t.lastDue(uint8(i)))
+	}
+	return next
+}
+
 // sayLast floods our last numbers that are due.
 func (t *Tree) sayLast(now time.Time, out *proto.Out) {
+	if !proto.Due(now, t.lastAt) {
+		return
+	}
 	for i := range t.streams {
 		if !proto.Due(now, t.lastDue(uint8(i))) {
 			continue
@@ -29,6 +42,7 @@ func (t *Tree) sayLast(now time.Time, out *proto.Out) {
 		s.repeats++
 		t.flood(proto.Last{ID: proto.MsgID{Origin: t.self, Stream: uint8(i), Seq: s.own}, Repeat: uint8(s.repeats)}, nil, out)
 	}
+	t.lastAt = t.nextLast()
 }
 
 func (t *Tree) flood(m proto.Last, except *neighbor, out *proto.Out) {

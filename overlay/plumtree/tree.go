@@ -51,6 +51,7 @@ type Tree struct {
 
 	neighbors []*neighbor // in the order they came up
 	streams   [proto.Streams]stream
+	lastAt    time.Time // the next LAST of any stream; zero: never
 
 	cache   cache
 	windows map[key]*window // never ranged over
@@ -117,6 +118,7 @@ func (t *Tree) Publish(now time.Time, streamNo uint8, body proto.Body, out *prot
 	s := &t.streams[streamNo]
 	s.own++
 	s.ownAt, s.repeats = now, 0
+	t.lastAt = t.nextLast()
 	id = proto.MsgID{Origin: t.self, Stream: streamNo, Seq: s.own}
 	e := &cached{id: id, body: body, size: size, at: now}
 	t.cache.add(e, &t.cfg)
@@ -211,9 +213,7 @@ func (t *Tree) Deadline() time.Time {
 	if len(t.due) > 0 {
 		next = proto.Sooner(next, t.due[0].next)
 	}
-	for i := range t.streams {
-		next = proto.Sooner(next, t.lastDue(uint8(i)))
-	}
+	next = proto.Sooner(next, t.lastAt)
 	if len(t.cache.queue) > 0 {
 		next = proto.Sooner(next, t.cache.queue[0].at.Add(t.cfg.CacheFor))
 	}
