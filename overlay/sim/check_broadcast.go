@@ -17,6 +17,8 @@ type castChecks struct {
 	gaps    map[gapKey]uint64
 	reached map[gapKey]uint64 // number up to which a node delivered, or told as lost
 	apartAt time.Duration     // last look at which the overlay was not whole
+	asOf    int               // World.stirred at the last look
+	apart   bool              // as of then
 }
 
 type gapKey struct {
@@ -31,7 +33,10 @@ const owedAfter = 20 * time.Second
 
 // look notes whether the overlay is whole.
 func (c *castChecks) look() {
-	if c.world.oneComponent(c.world.Up()) != "" {
+	if c.asOf != c.world.stirred {
+		c.asOf, c.apart = c.world.stirred, c.world.oneComponent(c.world.Up()) != ""
+	}
+	if c.apart {
 		c.apartAt = c.world.now
 	}
 }

@@ -175,7 +175,7 @@ func (c *callChecks) dispatched(n *Node, d proto.Dispatch, r *run) {
 		w.fail("M4: %v runs call %d twice, as %v and %v", n, r.call.ref, old.id, d.ID)
 	}
 	r.call.runs.Put(n.ID, r)
-	if late := w.now + d.Budget - r.call.deadline; late > w.oneDelay(n) && late > n.waited+w.oneDelay(n) {
+	if late := w.now + d.Budget - r.call.deadline; late > 0 && late > n.waited+w.oneDelay() {
 		w.fail("M6: %v may run call %d of %v until %v after its deadline (called %v ago, budget %v, left %v)", n, r.call.ref, r.call.By,
 			late, w.now-r.call.began, r.call.budget, d.Budget)
 	}
@@ -195,7 +195,7 @@ func (c *callChecks) ended(n *Node) {
 }
 
 // oneDelay is the longest that a frame takes on any link now.
-func (w *World) oneDelay(*Node) time.Duration {
+func (w *World) oneDelay() time.Duration {
 	most := time.Duration(0)
 	for _, h := range w.hosts {
 		most = max(most, h.lag)

@@ -9,36 +9,50 @@ import (
 // directoryChecks: D1, D2, D4, D6, M11.
 type directoryChecks struct {
 	world *World
-	of    []*knownTo       // by observer
-	truth [][]*proto.Entry // by process: what it said of itself, in order
+	of    []*knownTo // by observer
+	truth [][]said   // by process: what it said of itself, in order
 
 	accused proto.Entry // D4: what stood accused in the input of this step; zero ID: nothing
 	down    uint64      // and up to which incarnation it was certified down
 }
 
-// knownTo is what one node knew and told, by process.
+// said is one entry that a process wrote of itself.
+type said struct {
+	entry *proto.Entry
+	// heard is the copy that all others hold: of thousands of nodes each holds
+	// everybody's, and a copy of its own for each would be most of the memory.
+	heard *proto.Entry
+}
+
+func say(e *proto.Entry) said {
+	heard := *e
+	heard.Addrs, heard.Tags = slices.Clone(e.Addrs), slices.Clone(e.Tags)
+	heard.Handlers, heard.Groups = slices.Clone(e.Handlers), slices.Clone(e.Groups)
+	return said{e, &heard}
+}
+
+// knownTo is what one node knew and told.
 type knownTo struct {
-	roster  *proto.Roster // at the last look
-	entries []*proto.Entry
-	told    []toldOf
+	roster *proto.Roster // at the last look
+	told   []toldOf      // by process
 }
 
 // toldOf is what applications at one node were told about one process.
 type toldOf struct {
-	up    bool
 	inc   uint64 // of the incarnation that is up, or was last
-	never bool   // it left: nothing may follow
+	up    bool
+	never bool // it left: nothing may follow
 }
 
 func (d *directoryChecks) started(n *Node) {
 	d.of = append(d.of, &knownTo{})
-	d.truth = append(d.truth, []*proto.Entry{n.core.Self()})
+	d.truth = append(d.truth, []said{say(n.core.Self())})
 }
 
 // entry is what the process last said of itself.
 func (d *directoryChecks) entry(n *Node) *proto.Entry {
 	all := d.truth[n.Index]
-	return all[len(all)-1]
+	return all[len(all)-1].entry
 }
 
 // before notes what an input says against the node itself.
@@ -48,15 +62,8 @@ func (d *directoryChecks) before(n *Node, in proto.Input) {
 	if !ok {
 		return
 	}
-	var records []proto.Record
-	switch m := r.Msg.(type) {
-	case proto.SyncRecords:
-		records = m.Records
-	case proto.Gossip:
-		if b, ok := m.Body.(proto.DirectoryBody); ok {
-			records = b.Records
-		}
-	default:
+	records := recordsOf(r.Msg)
+	if len(records) == 0 {
 		return
 	}
 	self := n.core.Self()
@@ -81,7 +88,7 @@ func (d *directoryChecks) after(n *Node, in proto.Input, out []proto.Output) {
 		if !self.Newer(last) || self.ID != n.ID || self.Name != n.Name {
 			d.world.fail("D1: %v wrote %d.%d of itself after %d.%d", n, self.Incarnation, self.Version, last.Incarnation, last.Version)
 		}
-		d.truth[n.Index] = append(d.truth[n.Index], self)
+		d.truth[n.Index] = append(d.truth[n.Index], say(self))
 		if self.Incarnation > last.Incarnation && last.Birth == self.Birth {
 			d.world.Report.Faults["came back from certified down"]++
 			d.world.say("%s comes back as incarnation +%d", n, self.Incarnation-self.Birth)
@@ -111,31 +118,33 @@ func isRefusal(o proto.Output) bool {
 // look compares what a node knows with what it knew (D1) and with what the
 // owners said (D2).
 func (d *directoryChecks) look(n *Node) {
+	if d.world.cfg.Directory != nil {
+		return
+	}
 	of := d.of[n.Index]
 	roster := n.core.Roster()
 	if roster == of.roster {
 		return
 	}
+	var known []*proto.Member
+	if of.roster != nil {
+		known = of.roster.Members
+	}
 	of.roster = roster
-	for _, m := range roster.Members {
-		owner, ok := d.world.checks.byID.Get(m.Entry.ID)
-		if !ok {
-			d.world.fail("D2: %v knows %s (%s), whom nobody ever started", n, m.Entry.ID.Short(), m.Entry.Name)
-			return
-		}
-		for len(of.entries) <= owner.Index {
-			of.entries = append(of.entries, nil)
-		}
-		last := of.entries[owner.Index]
-		if last == m.Entry {
+	for _, m := range roster.Members { // both are in the order of the IDs
+		if len(known) > 0 && known[0] == m {
+			known = known[1:]
 			continue
 		}
-		of.entries[owner.Index] = m.Entry
-		if last != nil && last.Newer(m.Entry) {
-			d.world.fail("D1: %v fell back from %d.%d to %d.%d of %v", n, last.Incarnation, last.Version, m.Entry.Incarnation, m.Entry.Version, owner)
+		for len(known) > 0 && known[0].Entry.ID.Less(m.Entry.ID) {
+			known = known[1:]
 		}
-		if !d.said(owner, m.Entry) {
-			d.world.fail("D2: %v has %d.%d of %v, which it never said: %+v", n, m.Entry.Incarnation, m.Entry.Version, owner, m.Entry)
+		var last *proto.Entry
+		if len(known) > 0 && known[0].Entry.ID == m.Entry.ID {
+			last = known[0].Entry
+		}
+		if last != m.Entry {
+			d.learnt(n, last, m.Entry)
 		}
 	}
 	self := roster.Get(n.ID)
@@ -144,14 +153,70 @@ func (d *directoryChecks) look(n *Node) {
 	}
 }
 
+// learnt is that a node has another entry of a process than before; last is nil if it had none.
+func (d *directoryChecks) learnt(n *Node, last, e *proto.Entry) {
+	owner, ok := d.world.checks.byID[e.ID]
+	if !ok {
+		d.world.fail("D2: %v knows %s (%s), whom nobody ever started", n, e.ID.Short(), e.Name)
+		return
+	}
+	if last != nil && last.Newer(e) {
+		d.world.fail("D1: %v fell back from %d.%d to %d.%d of %v", n, last.Incarnation, last.Version, e.Incarnation, e.Version, owner)
+	}
+	if !d.said(owner, e) {
+		d.world.fail("D2: %v has %d.%d of %v, which it never said: %+v", n, e.Incarnation, e.Version, owner, e)
+	}
+}
+
 // said tells whether the owner wrote exactly this entry.
 func (d *directoryChecks) said(owner *Node, e *proto.Entry) bool {
 	for _, t := range slices.Backward(d.truth[owner.Index]) {
-		if t.Incarnation == e.Incarnation && t.Version == e.Version {
-			return t == e || sameEntry(t, e)
+		if t.entry.Incarnation == e.Incarnation && t.entry.Version == e.Version {
+			return t.heard == e || sameEntry(t.entry, e)
 		}
 	}
 	return false
+}
+
+// share lets the records of a message that has arrived have the one copy of
+// what their owners wrote, where they say exactly that.
+func (d *directoryChecks) share(m proto.Message) {
+	for i, records := 0, recordsOf(m); i < len(records); i++ {
+		e := records[i].Entry
+		if e == nil {
+			continue
+		}
+		owner, ok := d.world.checks.byID[e.ID]
+		if !ok || owner.core == nil {
+			continue
+		}
+		if t := d.truth[owner.Index]; len(t) > 0 && sameEntryAt(t[len(t)-1].heard, e) {
+			records[i].Entry = t[len(t)-1].heard
+		}
+	}
+}
+
+// recordsOf are what a message says of members.
+func recordsOf(m proto.Message) []proto.Record {
+	switch m := m.(type) {
+	case proto.SyncRecords:
+		return m.Records
+	case proto.Gossip:
+		if b, ok := m.Body.(proto.DirectoryBody); ok {
+			return b.Records
+		}
+	default:
+	}
+	return nil
+}
+
+// unchanged: nobody wrote into the copies that all share (D2).
+func (d *directoryChecks) unchanged() {
+	for i, t := range d.truth {
+		if len(t) > 0 && !sameEntryAt(t[len(t)-1].entry, t[len(t)-1].heard) {
+			d.world.fail("D2: somebody changed what %v said of itself", d.world.Nodes[i])
+		}
+	}
 }
 
 func sameEntry(a, b *proto.Entry) bool {
@@ -167,7 +232,7 @@ func (d *directoryChecks) told(n *Node, o proto.MembersChanged) {
 	w, of := d.world, d.of[n.Index]
 	for _, ch := range o.Changes {
 		w.Report.Changes++
-		who, ok := w.checks.byID.Get(ch.Member.Entry.ID)
+		who, ok := w.checks.byID[ch.Member.Entry.ID]
 		if !ok {
 			w.fail("D2: %v tells of %s, whom nobody ever started", n, ch.Member.Entry.ID.Short())
 			return

@@ -16,7 +16,8 @@ type viewChecks struct {
 // viewOf is what one node told of its neighbours.
 type viewOf struct {
 	neighbors []neighborLink
-	entered   int // members that came, since the start
+	entered   int       // members that came, since the start
+	looked    []peer.ID // both views at the last look
 }
 
 type neighborLink struct {
@@ -53,6 +54,8 @@ func (v *viewChecks) after(n *Node, in proto.Input, out []proto.Output) {
 		}
 	}
 	if touched {
+		w.stirred++
+		of.looked = nil
 		v.look(n)
 	}
 }
@@ -140,7 +143,7 @@ func (v *viewChecks) nameTaken(n *Node, id peer.ID) bool {
 }
 
 func (v *viewChecks) name(id peer.ID) string {
-	if n, ok := v.world.checks.byID.Get(id); ok {
+	if n, ok := v.world.checks.byID[id]; ok {
 		return n.Name
 	}
 	return ""
@@ -150,6 +153,20 @@ func (v *viewChecks) name(id peer.ID) string {
 func (v *viewChecks) look(n *Node) {
 	w, cfg := v.world, &v.world.cfg.Core.Views
 	active, passive := n.core.Active(), n.core.Passive()
+	held := 0
+	for _, l := range v.of[n.Index].neighbors {
+		if !l.draining {
+			held++
+		}
+	}
+	if held != len(active) {
+		w.fail("H3: %v told of %d neighbours and has %d members", n, held, len(active))
+	}
+	both := append(active, passive...)
+	if slices.Equal(both, v.of[n.Index].looked) {
+		return
+	}
+	v.of[n.Index].looked = both
 	if len(active) > cfg.Active+cfg.Bridges {
 		w.fail("H2: %v has %d members", n, len(active))
 	}
@@ -158,7 +175,7 @@ func (v *viewChecks) look(n *Node) {
 	}
 	var names [64]string
 	all := names[:0]
-	for i, id := range append(active, passive...) {
+	for i, id := range both {
 		if id == n.ID {
 			w.fail("H1: %v is in its own view", n)
 		}
@@ -173,15 +190,6 @@ func (v *viewChecks) look(n *Node) {
 		if i < len(active) && !v.of[n.Index].holds(id) {
 			w.fail("H3: %v has member %s without a neighbour's link", n, id.Short())
 		}
-	}
-	held := 0
-	for _, l := range v.of[n.Index].neighbors {
-		if !l.draining {
-			held++
-		}
-	}
-	if held != len(active) {
-		w.fail("H3: %v told of %d neighbours and has %d members", n, held, len(active))
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 // its step, and everything at each look.
 type checks struct {
 	world   *World
-	byID    peer.Map[*Node]
-	hostile bool // somebody here keeps no rules: what it alone asked for is not checked
+	byID    map[peer.ID]*Node // looked up only
+	hostile bool              // somebody here keeps no rules: what it alone asked for is not checked
 
 	views     viewChecks
 	broadcast castChecks
@@ -20,20 +20,20 @@ type checks struct {
 }
 
 func (c *checks) init(w *World) {
-	c.world = w
+	c.world, c.byID = w, map[peer.ID]*Node{}
 	c.broadcast = castChecks{byID: map[proto.MsgID]*cast{}, gaps: map[gapKey]uint64{}, reached: map[gapKey]uint64{}}
 	c.views.world, c.broadcast.world, c.directory.world, c.calls.world = w, w, w, w
 }
 
 func (c *checks) started(n *Node) {
-	c.byID.Put(n.ID, n)
+	c.byID[n.ID] = n
 	c.views.started(n)
 	c.directory.started(n)
 }
 
 // startedHostile makes room for a process that is not checked.
 func (c *checks) startedHostile(n *Node) {
-	c.byID.Put(n.ID, n)
+	c.byID[n.ID] = n
 	c.views.started(n)
 	c.directory.of = append(c.directory.of, &knownTo{})
 	c.directory.truth = append(c.directory.truth, nil)
@@ -79,6 +79,7 @@ func (c *checks) look() {
 			c.directory.look(n)
 		}
 	}
+	c.directory.unchanged()
 	c.broadcast.look()
 	c.world.sweepConns()
 }

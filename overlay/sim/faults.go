@@ -227,6 +227,7 @@ func (w *World) Pause(n *Node) {
 	if n.state == up {
 		w.say("%s is stopped", n)
 		n.state = paused
+		w.stirred++
 		n.wakes++ // its timer does not run
 	}
 }
@@ -237,6 +238,7 @@ func (w *World) Resume(n *Node) {
 		return
 	}
 	w.say("%s goes on, with %d inputs to read", n, len(n.inbox))
+	w.stirred++
 	n.state, n.resumed, n.wakeAt, n.freeAt = up, w.now, time.Time{}, w.now
 	if len(n.inbox) == 0 || w.chance(0.5) {
 		n.inbox = append([]waiting{{proto.Wake{}, w.now}}, n.inbox...)

@@ -45,12 +45,12 @@ func (w *World) SettledBut(some []*Node) string {
 
 // oneOfAName: D3.
 func (w *World) oneOfAName(some []*Node) string {
-	for i, n := range some {
-		for _, o := range some[:i] {
-			if o.Name == n.Name {
-				return fmt.Sprintf("D3: %v and %v both live", o, n)
-			}
+	bearer := make(map[string]*Node, len(some))
+	for _, n := range some {
+		if o := bearer[n.Name]; o != nil {
+			return fmt.Sprintf("D3: %v and %v both live", o, n)
 		}
+		bearer[n.Name] = n
 	}
 	return ""
 }
@@ -68,7 +68,7 @@ func (w *World) oneComponent(some []*Node) string {
 		n := queue[0]
 		queue, reached = queue[1:], reached+1
 		for _, id := range n.core.Active() {
-			if o, ok := in.Get(id); ok && !seen[o.Index] && slices.Contains(o.core.Active(), n.ID) {
+			if o, ok := in[id]; ok && !seen[o.Index] && slices.Contains(o.core.Active(), n.ID) {
 				seen[o.Index] = true
 				queue = append(queue, o)
 			}
@@ -86,12 +86,13 @@ func (w *World) oneComponent(some []*Node) string {
 	return ""
 }
 
-func (w *World) members(some []*Node) *peer.Map[*Node] {
-	var in peer.Map[*Node]
+// members are some nodes, by ID; looked up only.
+func (w *World) members(some []*Node) map[peer.ID]*Node {
+	in := make(map[peer.ID]*Node, len(some))
 	for _, n := range some {
-		in.Put(n.ID, n)
+		in[n.ID] = n
 	}
-	return &in
+	return in
 }
 
 // LinksEnough: H11.
@@ -110,7 +111,7 @@ func (w *World) Symmetric(some []*Node) string {
 	in := w.members(some)
 	for _, n := range some {
 		for _, id := range n.core.Active() {
-			if o, ok := in.Get(id); ok && !slices.Contains(o.core.Active(), n.ID) {
+			if o, ok := in[id]; ok && !slices.Contains(o.core.Active(), n.ID) {
 				return fmt.Sprintf("H9: %v has %v as a member, and not the other way round", n, o)
 			}
 		}
@@ -132,8 +133,8 @@ func (w *World) deadForgotten(some []*Node) string {
 	in := w.members(some)
 	for _, n := range some {
 		for _, id := range append(n.core.Active(), n.core.Passive()...) {
-			if !in.Has(id) {
-				o, _ := w.checks.byID.Get(id)
+			if in[id] == nil {
+				o := w.checks.byID[id]
 				return fmt.Sprintf("H12: %v still has %v in its views; a member: %v", n, o, slices.Contains(n.core.Active(), id))
 			}
 		}
@@ -154,7 +155,7 @@ func (w *World) equalDirectories(some []*Node) string {
 			if living {
 				alive++
 			}
-			if o, _ := w.checks.byID.Get(m.Entry.ID); living != in.Has(m.Entry.ID) {
+			if o := w.checks.byID[m.Entry.ID]; living != (in[m.Entry.ID] != nil) {
 				return fmt.Sprintf("D7: %v takes %v for %v (%s)", n, o, m.Status, m.Why)
 			}
 		}

@@ -112,13 +112,18 @@ func (w *World) startOn(h *Host) *Node {
 	n := &Node{world: w, host: h, Index: len(w.Nodes), Name: h.name, state: up, started: w.now}
 	copy(n.ID[:], sum[:])
 	w.Nodes = append(w.Nodes, n)
+	w.stirred++
 	h.node, h.dark = n, false
 	entry := proto.Entry{
 		ID: n.ID, Name: n.Name, Addrs: []string{h.addr}, Zone: h.zone, Streams: 0xffff,
 		Handlers: []string{method}, VersionMin: 1, VersionMax: 1,
 	}
 	rng := rand.New(rand.NewPCG(w.cfg.Seed, binary.BigEndian.Uint64(sum[16:])))
-	n.core = core.New(w.cfg.Core, entry, rng, n.clock())
+	if w.cfg.Directory == nil {
+		n.core = core.New(w.cfg.Core, entry, rng, n.clock())
+	} else {
+		n.core = core.NewWith(w.cfg.Core, w.cfg.Directory(entry, n.clock()), rng, n.clock())
+	}
 	w.checks.started(n)
 	w.say("%s starts as %s", n, n.ID.Short())
 	n.arm()
@@ -342,6 +347,7 @@ func (n *Node) end(orderly bool) {
 	}
 	w := n.world
 	n.state, n.ended, n.inbox = dead, w.now, nil
+	w.stirred++
 	if n.host.node == n {
 		n.host.node = nil
 	}
@@ -362,7 +368,7 @@ func (n *Node) end(orderly bool) {
 
 // nameOf is how the story calls a process.
 func (w *World) nameOf(id peer.ID) string {
-	if n, ok := w.checks.byID.Get(id); ok {
+	if n, ok := w.checks.byID[id]; ok {
 		return n.String()
 	}
 	return id.Short()

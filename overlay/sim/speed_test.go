@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"testing"
 	"time"
@@ -55,7 +57,7 @@ func BenchmarkEvents(b *testing.B) {
 }
 
 // BenchmarkMemory prints what a large world takes, 10,000 nodes unless STARLING_SIM_NODES says otherwise; the aim is 16 GiB.
-// Run it with -benchtime 1x.
+// Run it with -benchtime 1x. STARLING_SIM_HEAP names a file for the profile of what it is.
 func BenchmarkMemory(b *testing.B) {
 	nodes := 10_000
 	if text := os.Getenv("STARLING_SIM_NODES"); text != "" {
@@ -67,11 +69,23 @@ func BenchmarkMemory(b *testing.B) {
 	for range b.N {
 		began := time.Now()
 		w := grown(b, nodes)
+		took := time.Since(began)
+		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		b.Logf("%d nodes settled at %v of the world, %v of ours: %d events, heap %.2f GiB, from the system %.2f GiB",
-			nodes, w.Now(), time.Since(began).Round(time.Second), w.happened, float64(m.HeapAlloc)/(1<<30), float64(m.Sys)/(1<<30))
+		b.Logf("%d nodes settled at %v of the world, %v of ours: %d events, live heap %.2f GiB (%.0f bytes for each that one knows of another), from the system %.2f GiB",
+			nodes, w.Now(), took.Round(time.Second), w.happened, float64(m.HeapAlloc)/(1<<30), float64(m.HeapAlloc)/float64(nodes*nodes), float64(m.Sys)/(1<<30))
 		b.ReportMetric(float64(m.Sys)/(1<<30), "GiB")
-		b.ReportMetric(float64(w.happened)/time.Since(began).Seconds(), "events/s")
+		b.ReportMetric(float64(w.happened)/took.Seconds(), "events/s")
+		if path := os.Getenv("STARLING_SIM_HEAP"); path != "" {
+			f, err := os.Create(path)
+			if err == nil {
+				err = errors.Join(pprof.WriteHeapProfile(f), f.Close())
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		runtime.KeepAlive(w)
 	}
 }

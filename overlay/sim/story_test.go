@@ -174,7 +174,7 @@ func (s *story) ask(names []*Node) string {
 }
 
 func (s *story) name(id peer.ID) string {
-	n, _ := s.w.checks.byID.Get(id)
+	n, _ := s.w.checks.byID[id]
 	return n.Name
 }
 

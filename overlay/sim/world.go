@@ -22,6 +22,9 @@ type Config struct {
 	Latency, Jitter time.Duration
 	// Skew is how far hosts' clocks may be off, to both sides; if they are, they drift, too.
 	Skew time.Duration
+	// Directory makes a node's knowledge of all others; nil: package directory's. With another, what a node knows is not
+	// checked (D1 to D9).
+	Directory func(self proto.Entry, now time.Time) core.Directory
 	// Log takes one line for each thing worth telling; nil: nobody listens.
 	Log func(line string)
 }
@@ -44,6 +47,7 @@ type World struct {
 
 	renamed  int // hosts, so far
 	happened int // events
+	stirred  int // how often a view, or whether a process runs, has changed
 
 	hosts  []*Host          // by index
 	hostOf map[string]*Host // by address
@@ -184,6 +188,7 @@ func (w *World) encode(m proto.Message) (proto.Message, int) {
 		w.fail("our own frame does not parse: %v: %+v", err, m)
 		return m, len(w.frame)
 	}
+	w.checks.directory.share(got)
 	return got, len(w.frame)
 }
 
