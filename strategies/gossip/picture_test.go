@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,22 @@ func text(n news) string {
 		words = append(words, "-"+k)
 	}
 	return strings.Join(words, " ")
+}
+
+func TestAboveAThousandMembersItSaysOnceThatTheyAreMany(t *testing.T) {
+	var said strings.Builder
+	g := &Gossip{log: slog.New(slog.NewTextHandler(&said, nil))}
+	for i, step := range []struct{ sidecars, lines int }{
+		{1000, 0}, {1001, 1}, {5000, 1}, {1000, 1}, {1001, 1}, {900, 1}, {1001, 2},
+	} {
+		g.warnOfMany(step.sidecars)
+		if lines := strings.Count(said.String(), "leave_after: converged"); lines != step.lines {
+			t.Errorf("step %d, %d members: %d lines so far, want %d", i+1, step.sidecars, lines, step.lines)
+		}
+	}
+	if !strings.Contains(said.String(), "members=1001") {
+		t.Error("it does not say how many there are")
+	}
 }
 
 // TestTheLifeOfAMember: each line is a look at the members, and what is told of it.

@@ -123,14 +123,21 @@ func (s *session) tell(full bool) news {
 		s.told = true
 		s.sink.Observe(discovery.Partial{Candidates: offer, Skipped: n.skipped})
 	}
-	if many := n.sidecars > warnAbove; many != s.warned {
-		s.warned = many
-		if many {
-			s.log.Warn("gossip: everybody knows everybody, which is much work for so many; set leave_after: converged, or use another source",
-				"members", n.sidecars)
-		}
-	}
+	s.warnOfMany(n.sidecars)
 	return n
+}
+
+// warnOfMany says once that there are too many for gossip, and once more when
+// they had been fewer meanwhile by a tenth.
+func (g *Gossip) warnOfMany(sidecars int) {
+	switch {
+	case !g.warned && sidecars > warnAbove:
+		g.warned = true
+		g.log.Warn("gossip: everybody knows everybody, which is much work for so many; set leave_after: converged, or use another source",
+			"members", sidecars)
+	case sidecars <= warnAbove*9/10:
+		g.warned = false
+	}
 }
 
 // alone tells whether no other sidecar is known to live.
