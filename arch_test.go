@@ -62,8 +62,9 @@ var ours = map[string][]string{
 	"rpc":                            {"overlay/peer", "overlay/proto"},
 	"rpc/starling/v1":                {},
 	"rpc/starling/v1/*":              {"rpc/starling/v1"},
-	"rpc/local":                      {"rpc", "rpc/starling/v1", "rpc/starling/v1/starlingv1connect", "overlay/peer", "overlay/proto", "overlay/sock"},
-	"rpc/client":                     {"rpc/starling/v1", "overlay/sock"},
+	"rpc/direct":                     {},
+	"rpc/local":                      {"rpc", "rpc/direct", "rpc/starling/v1", "rpc/starling/v1/starlingv1connect", "overlay/peer", "overlay/proto", "overlay/sock"},
+	"rpc/client":                     {"rpc/direct", "rpc/starling/v1", "overlay/sock"},
 	"rpc/rpctest":                    {"overlay/peer", "overlay/proto"},
 	"cmd/starling":                   {"*"},
 	"cmd/starling/config":            {"strategies/*", "overlay/keys"},
@@ -91,7 +92,7 @@ var theirs = map[string][]string{
 	"golang.org/x/sys":                    {"overlay", "rpc/local", "cmd/starling", "cmd/starling/flock"},
 	"google.golang.org/genproto":          {"rpc/local", "rpc/client"},
 	"google.golang.org/grpc":              {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*"},
-	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/local", "rpc/client", "cmd/starling/*", "strategies/kubernetes"},
+	"google.golang.org/protobuf":          {"rpc/starling/v1", "rpc/direct", "rpc/local", "rpc/client", "cmd/starling/*", "strategies/kubernetes"},
 	"k8s.io":                              {"strategies/kubernetes"},
 	"k8s.io/api":                          {}, // 5 MB of binary
 	"k8s.io/client-go/kubernetes":         {}, // the typed clientset, 15 MB

@@ -12,9 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 
 	"github.com/starlingmesh/starling/overlay/sock"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
@@ -78,20 +76,16 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	c.done, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.workers = newWorkers(&c.wg, c.done.Done())
 	s, err := c.open(ctx)
-	for err != nil && opts.Wait && status.Code(err) == codes.Unavailable && pause(ctx) {
+	for err != nil && opts.Wait && isUnavailable(err) && pause(ctx) {
 		s, err = c.open(ctx) // the sidecar went away again, or was too busy starting to answer in time
 	}
 	if err != nil {
 		c.stop()
-		return nil, fmt.Errorf("open a session with the sidecar at %s: %w", socket, joinClose(err, conn))
+		_ = conn.Close() // the first error is the one that matters
+		return nil, fmt.Errorf("open a session with the sidecar at %s: %w", socket, err)
 	}
 	c.wg.Go(func() { c.run(s) })
 	return c, nil
-}
-
-func joinClose(err error, conn *grpc.ClientConn) error {
-	_ = conn.Close() // the first error is the one that matters
-	return fromStatus(err)
 }
 
 // findOrWait tries again every 100 ms if Dial is to wait.

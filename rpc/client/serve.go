@@ -109,7 +109,7 @@ func (c *Client) serve(s *session, r *starlingv1.Request) {
 	c.mu.Lock()
 	h := c.handlers[r.GetMethod()]
 	c.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(s.stream.Context())
+	ctx, cancel := context.WithCancelCause(s.ctx)
 	id := r.GetId()
 	s.mu.Lock()
 	s.running[id] = cancel

@@ -2,28 +2,32 @@ package client_test
 
 import (
 	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
-
-	"google.golang.org/grpc"
+	"time"
 
 	"github.com/starlingmesh/starling/rpc/client"
+	"github.com/starlingmesh/starling/rpc/direct"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
 // A busySidecar has sent a request just before it reads that the method is served no more.
 type busySidecar struct {
-	starlingv1.UnimplementedRpcServiceServer
-
 	replies chan *starlingv1.Reply
 }
 
-func (b *busySidecar) Session(stream grpc.BidiStreamingServer[starlingv1.SessionRequest, starlingv1.SessionResponse]) error {
+func (b *busySidecar) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	stream, err := direct.Accept(w, 1<<20)
+	if err != nil {
+		return
+	}
+	defer stream.Close()
 	served := false
 	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return err
+		m := &starlingv1.SessionRequest{}
+		if stream.Recv(m) != nil {
+			return
 		}
 		var out []*starlingv1.ServerFrame
 		for _, f := range m.GetFrames() {
@@ -43,9 +47,7 @@ func (b *busySidecar) Session(stream grpc.BidiStreamingServer[starlingv1.Session
 			}
 		}
 		if len(out) > 0 {
-			if err := stream.Send(&starlingv1.SessionResponse{Frames: out}); err != nil {
-				return err
-			}
+			_ = stream.Send(&starlingv1.SessionResponse{Frames: out})
 		}
 	}
 }
@@ -57,10 +59,9 @@ func TestWhoStopsServingStillHandlesWhatWasSentBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy := &busySidecar{replies: make(chan *starlingv1.Reply, 1)}
-	server := grpc.NewServer()
-	starlingv1.RegisterRpcServiceServer(server, busy)
-	go func() { _ = server.Serve(l) }() // until it is stopped
-	defer server.Stop()
+	server := &http.Server{Handler: busy, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }() // until it is closed
+	defer server.Close()
 	c, err := client.Dial(t.Context(), client.Options{Socket: socket})
 	if err != nil {
 		t.Fatal(err)

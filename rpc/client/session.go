@@ -3,14 +3,16 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
+	"github.com/starlingmesh/starling/overlay/sock"
+	"github.com/starlingmesh/starling/rpc/direct"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
@@ -18,9 +20,14 @@ import (
 // travels alone.
 const batchBytes = 256 << 10
 
-// session is one Session stream, from Hello until it breaks.
+// answerMax is the largest message that is taken from the sidecar, in bytes: its
+// own bounds are nearer.
+const answerMax = 1 << 30
+
+// session is one Session, from Hello until it breaks.
 type session struct {
-	stream grpc.BidiStreamingClient[starlingv1.SessionRequest, starlingv1.SessionResponse]
+	conn   *direct.Conn
+	ctx    context.Context // what handlers' contexts are made of; ends with the connection
 	cancel context.CancelFunc
 	broken chan struct{} // closed when the stream has ended
 
@@ -42,31 +49,26 @@ type pendingCall struct {
 
 // open starts a session and waits for the Welcome.
 func (c *Client) open(ctx context.Context) (*session, error) {
-	sctx, cancel := context.WithCancel(c.done)
-	stop := context.AfterFunc(ctx, cancel) // bounds the opening only
-	defer stop()
-	stream, err := starlingv1.NewRpcServiceClient(c.conn).Session(sctx, grpc.WaitForReady(true))
+	raw, err := dialUnix(ctx, c.socket)
 	if err != nil {
-		cancel()
-		return nil, err
+		return nil, unavailable(err)
 	}
+	conn, err := direct.Ask(ctx, sock.New(raw), answerMax)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	sctx, cancel := context.WithCancel(c.done)
+	context.AfterFunc(sctx, func() { _ = conn.Close() })
 	s := &session{
-		stream: stream, cancel: cancel, broken: make(chan struct{}),
+		conn: conn, ctx: sctx, cancel: cancel, broken: make(chan struct{}),
 		pending: map[uint64]*pendingCall{}, acks: map[uint64]chan *starlingv1.Registered{},
 		running: map[uint64]context.CancelCauseFunc{},
 	}
 	s.quiet.L = &s.mu
-	s.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Hello{Hello: &starlingv1.Hello{
-		Application: c.opts.Application, Requests: uint32(c.opts.Handlers),
-	}}})
-	first, err := stream.Recv()
+	first, err := c.greet(ctx, s)
 	if err != nil {
 		cancel()
 		return nil, err
-	}
-	if len(first.GetFrames()) == 0 || first.GetFrames()[0].GetWelcome() == nil {
-		cancel()
-		return nil, fmt.Errorf("the sidecar's first frame is not a welcome: %w", goodbye(first))
 	}
 	w := first.GetFrames()[0].GetWelcome()
 	c.mu.Lock()
@@ -78,13 +80,45 @@ func (c *Client) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-func goodbye(m *starlingv1.SessionResponse) error {
-	for _, f := range m.GetFrames() {
+// greet says hello and waits for the Welcome.
+func (c *Client) greet(ctx context.Context, s *session) (*starlingv1.SessionResponse, error) {
+	stop := context.AfterFunc(ctx, s.cancel) // bounds the greeting only
+	s.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Hello{Hello: &starlingv1.Hello{
+		Application: c.opts.Application, Requests: uint32(c.opts.Handlers),
+	}}})
+	first := &starlingv1.SessionResponse{}
+	err := s.conn.Recv(first)
+	switch {
+	case !stop():
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, unavailable(err)
+	case len(first.GetFrames()) > 0 && first.GetFrames()[0].GetWelcome() != nil:
+		return first, nil
+	}
+	for _, f := range first.GetFrames() {
 		if g := f.GetGoodbye(); g != nil {
-			return &Error{Reason: g.GetReason(), Message: g.GetMessage()}
+			return nil, goodbye(g)
 		}
 	}
-	return errors.New("it said something else; do both speak the same version?")
+	return nil, errors.New("the sidecar's first frame is not a welcome; do both speak the same version?")
+}
+
+func goodbye(g *starlingv1.Goodbye) error {
+	return &Error{Code: codes.Code(g.GetCode()), Reason: g.GetReason(), Message: g.GetMessage()}
+}
+
+// unavailable is what became of a connection: there was none, or it broke.
+func unavailable(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the sidecar closed the connection")
+	}
+	return &Error{Code: codes.Unavailable, Message: err.Error()}
+}
+
+func isUnavailable(err error) bool {
+	said, ok := errors.AsType[*Error](err)
+	return ok && said.Code == codes.Unavailable
 }
 
 // run keeps a session until the client is closed.
@@ -164,13 +198,10 @@ func (c *Client) registration(id uint64) *starlingv1.ClientFrame {
 
 // receive reads frames until the stream ends.
 func (c *Client) receive(s *session) error {
-	if err := s.stream.Context().Err(); err != nil {
-		return err
-	}
 	for {
-		m, err := s.stream.Recv()
-		if err != nil {
-			return fromStatus(err)
+		m := &starlingv1.SessionResponse{}
+		if err := s.conn.Recv(m); err != nil {
+			return unavailable(err)
 		}
 		for _, f := range m.GetFrames() {
 			if err := c.frame(s, f); err != nil {
@@ -206,7 +237,7 @@ func (c *Client) frame(s *session, f *starlingv1.ServerFrame) error {
 			ack <- f.Registered // capacity 1, once per ID
 		}
 	case *starlingv1.ServerFrame_Goodbye:
-		return &Error{Reason: f.Goodbye.GetReason(), Message: f.Goodbye.GetMessage()}
+		return goodbye(f.Goodbye)
 	}
 	return nil
 }
@@ -277,7 +308,7 @@ func (s *session) flush() {
 			return
 		}
 		s.mu.Unlock()
-		_ = s.stream.Send(&starlingv1.SessionRequest{Frames: batch})
+		_ = s.conn.Send(&starlingv1.SessionRequest{Frames: batch})
 	}
 }
 

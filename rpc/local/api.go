@@ -18,14 +18,21 @@ type api struct {
 	svc    *rpc.Service
 	log    *slog.Logger
 	leases *leases
-	wg     sync.WaitGroup // what sessions started
+	wg     sync.WaitGroup  // sessions without gRPC, and what sessions started
+	ctx    context.Context // ends with close
+	end    context.CancelFunc
 }
 
 func newAPI(svc *rpc.Service, log *slog.Logger) *api {
-	return &api{svc: svc, log: log, leases: newLeases(svc)}
+	a := &api{svc: svc, log: log, leases: newLeases(svc)}
+	a.ctx, a.end = context.WithCancel(context.Background())
+	return a
 }
 
-func (a *api) close() { a.leases.close() }
+func (a *api) close() {
+	a.end()
+	a.leases.close()
+}
 
 func (a *api) multicall(ctx context.Context, r *starlingv1.MulticallRequest, people bool) (*starlingv1.MulticallResponse, error) {
 	ask, err := askMulticall(r, rpc.Multicall)

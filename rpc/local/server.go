@@ -45,8 +45,9 @@ func Listen(ctx context.Context, sock Socket, svc *rpc.Service, log *slog.Logger
 	members := &membership{svc: svc}
 	starlingv1.RegisterRpcServiceServer(s.grpc, &grpcAPI{api: a})
 	starlingv1.RegisterMembershipServiceServer(s.grpc, members)
+	calls, people := starlingv1connect.NewRpcServiceHandler(&connectAPI{api: a}, options(svc.Limits().MessageMax)...)
 	s.finish(svc.Limits().MessageMax, []route{
-		handle(starlingv1connect.NewRpcServiceHandler(&connectAPI{api: a}, options(svc.Limits().MessageMax)...)),
+		{calls, a.direct(people)},
 		handle(starlingv1connect.NewMembershipServiceHandler(connectMembership{members}, options(svc.Limits().MessageMax)...)),
 	})
 	return s, nil

@@ -1,14 +1,14 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/starlingmesh/starling/rpc"
+	"github.com/starlingmesh/starling/rpc/direct"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
@@ -19,12 +19,20 @@ const (
 	goodbyeTime = time.Second
 )
 
+// stream carries the messages of one session. One goroutine sends, one receives.
+type stream interface {
+	Send(m *starlingv1.SessionResponse) error
+	Recv() (*starlingv1.SessionRequest, error)
+	// Context knows the connection. It may end with it.
+	Context() context.Context
+}
+
 // session is one application's Session stream. The stream's own goroutine
 // writes; another reads. Neither ever waits for the other.
 type session struct {
 	api    *api
 	app    *rpc.App
-	stream grpc.BidiStreamingServer[starlingv1.SessionRequest, starlingv1.SessionResponse]
+	stream stream
 	wake   chan struct{} // capacity 1: answers has something
 
 	mu      sync.Mutex // guards the rest
@@ -32,11 +40,16 @@ type session struct {
 }
 
 // session serves one stream until either side has enough.
-func (a *api) session(stream grpc.BidiStreamingServer[starlingv1.SessionRequest, starlingv1.SessionResponse]) error {
+func (a *api) session(stream stream) error {
 	first, err := stream.Recv()
 	if err != nil {
 		return err
 	}
+	return a.begin(stream, first)
+}
+
+// begin serves a stream from its first message on.
+func (a *api) begin(stream stream, first *starlingv1.SessionRequest) error {
 	if len(first.GetFrames()) == 0 || first.GetFrames()[0].GetHello() == nil {
 		return a.bye(stream, rpc.BadFrame, "the first frame is not a hello")
 	}
@@ -56,21 +69,23 @@ func (a *api) session(stream grpc.BidiStreamingServer[starlingv1.SessionRequest,
 	defer close(gone)
 	a.wg.Go(func() { s.read(first.GetFrames()[1:]) })
 	a.wg.Go(func() { s.enforce(gone) })
-	err = s.write()
+	err := s.write()
 	app.Detach(rpc.Errorf(rpc.ShuttingDown, "the session has ended"))
 	a.log.Debug("application disconnected", "application", hello.GetApplication(), "why", err)
 	return err
 }
 
 // bye tells why and ends a session that has not begun.
-func (a *api) bye(stream grpc.ServerStreamingServer[starlingv1.SessionResponse], r rpc.Reason, text string) error {
+func (a *api) bye(stream stream, r rpc.Reason, text string) error {
 	err := a.svc.Refuse(r, "%s", text)
 	_ = stream.Send(&starlingv1.SessionResponse{Frames: []*starlingv1.ServerFrame{goodbye(err)}}) // the status says it too
 	return err
 }
 
 func goodbye(e *rpc.Error) *starlingv1.ServerFrame {
-	return &starlingv1.ServerFrame{Frame: &starlingv1.ServerFrame_Goodbye{Goodbye: &starlingv1.Goodbye{Reason: string(e.Reason), Message: e.Text}}}
+	return &starlingv1.ServerFrame{Frame: &starlingv1.ServerFrame_Goodbye{Goodbye: &starlingv1.Goodbye{
+		Code: int32(e.Code()), Reason: string(e.Reason), Message: e.Text,
+	}}}
 }
 
 // enforce closes the connection of an application that was ended and does not
@@ -137,6 +152,10 @@ func (s *session) read(frames []*starlingv1.ClientFrame) {
 			}
 		}
 		m, err := s.stream.Recv()
+		if errors.Is(err, direct.ErrBadMessage) {
+			s.app.Detach(s.bad("%v", err))
+			return
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				s.api.svc.Count("sessions_broken", "recv")

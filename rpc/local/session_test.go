@@ -2,9 +2,12 @@ package local
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +23,7 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 	"github.com/starlingmesh/starling/rpc"
 	"github.com/starlingmesh/starling/rpc/client"
+	"github.com/starlingmesh/starling/rpc/direct"
 	"github.com/starlingmesh/starling/rpc/rpctest"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
@@ -27,8 +31,50 @@ import (
 // raw is a session without an SDK.
 type raw struct {
 	t      testing.TB
-	stream grpc.BidiStreamingClient[starlingv1.SessionRequest, starlingv1.SessionResponse]
+	stream appStream
 	queued []*starlingv1.ServerFrame
+}
+
+// appStream is an application's end of a session, with gRPC or without.
+type appStream interface {
+	Send(m *starlingv1.SessionRequest) error
+	Recv() (*starlingv1.SessionResponse, error)
+	CloseSend() error
+}
+
+// directApp is a session without gRPC. Its last word is a goodbye, where gRPC has a status.
+type directApp struct {
+	*direct.Conn
+	said *starlingv1.Goodbye
+}
+
+func (d *directApp) Send(m *starlingv1.SessionRequest) error { return d.Conn.Send(m) }
+
+func (d *directApp) Recv() (*starlingv1.SessionResponse, error) {
+	m := &starlingv1.SessionResponse{}
+	err := d.Conn.Recv(m)
+	if frames := m.GetFrames(); len(frames) > 0 && frames[len(frames)-1].GetGoodbye() != nil {
+		d.said = frames[len(frames)-1].GetGoodbye()
+	}
+	if err != nil && d.said != nil {
+		err = status.Error(codes.Code(d.said.GetCode()), d.said.GetMessage())
+	}
+	return m, err
+}
+
+// CloseSend ends it: there is no half of it that could go on.
+func (d *directApp) CloseSend() error { return d.Close() }
+
+// bothWays runs a test of sessions with gRPC and without.
+func bothWays(t *testing.T, test func(t *testing.T, w *world), change ...func(*rpc.Config, *Socket)) {
+	t.Helper()
+	for way, without := range map[string]bool{"gRPC": false, "direct": true} {
+		t.Run(way, func(t *testing.T) {
+			w := newWorld(t, change...)
+			w.direct = without
+			test(t, w)
+		})
+	}
 }
 
 func (w *world) conn() *grpc.ClientConn {
@@ -41,15 +87,40 @@ func (w *world) conn() *grpc.ClientConn {
 	return conn
 }
 
-func (w *world) raw(hello *starlingv1.Hello) *raw {
+// open opens a session, as w.direct says.
+func (w *world) open() appStream {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second) // rather than hang
 	w.t.Cleanup(cancel)
-	s, err := starlingv1.NewRpcServiceClient(w.conn()).Session(ctx)
+	if !w.direct {
+		s, err := starlingv1.NewRpcServiceClient(w.conn()).Session(ctx)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return s
+	}
+	return &directApp{Conn: w.ask(ctx)}
+}
+
+// ask opens a session without gRPC.
+func (w *world) ask(ctx context.Context) *direct.Conn {
+	w.t.Helper()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", w.socket)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := &raw{t: w.t, stream: s}
+	c, err := direct.Ask(ctx, conn, 1<<20)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (w *world) raw(hello *starlingv1.Hello) *raw {
+	w.t.Helper()
+	r := &raw{t: w.t, stream: w.open()}
 	r.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Hello{Hello: hello}})
 	if f := r.next(); f.GetWelcome().GetName() != "a" {
 		w.t.Fatalf("first frame: %v", f)
@@ -93,7 +164,11 @@ func replyFrame(id uint64, text string) *starlingv1.ClientFrame {
 }
 
 func TestABadFrameEndsItsOwnSessionOnly(t *testing.T) { // S1
-	w := newWorld(t)
+	bothWays(t, badFrames)
+}
+
+func badFrames(t *testing.T, w *world) {
+	t.Helper()
 	good := w.dial("good")
 	for name, f := range map[string]*starlingv1.ClientFrame{
 		"nothing":          {},
@@ -158,187 +233,240 @@ func TestGarbageEndsItsOwnSessionOnly(t *testing.T) { // S1
 	}
 }
 
-func TestAnApplicationThatDiesMidCallIsHandlerGone(t *testing.T) {
+func TestGarbageWithoutGRPCEndsItsOwnSessionOnly(t *testing.T) { // S1
 	w := newWorld(t)
-	caller := w.dial("caller")
-	dying := w.raw(&starlingv1.Hello{Application: "dying"})
-	dying.serve("m")
-	answer := make(chan *client.NodeVerdict, 1)
-	go func() {
-		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"), client.Timeout(10*time.Second))
-		if err != nil {
-			t.Error(err)
+	good := w.dial("good")
+	chance := rand.New(rand.NewPCG(1, 2))
+	for i := range 60 {
+		c := w.ask(t.Context())
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		if i%3 == 0 { // a hello, and then junk
+			_ = c.Send(&starlingv1.SessionRequest{Frames: []*starlingv1.ClientFrame{{Frame: &starlingv1.ClientFrame_Hello{Hello: &starlingv1.Hello{}}}}})
 		}
-		answer <- v
-	}()
-	id := dying.next().GetRequest().GetId()
-	_ = dying.stream.CloseSend()
-	if v := <-answer; v.Verdict != client.HandlerGone || v.Executed != client.Maybe || !strings.Contains(v.Reason, "dying") {
-		t.Errorf("got %+v", v)
-	}
-	// S4: its successor's answer under the same number reaches nobody.
-	next := w.raw(&starlingv1.Hello{})
-	next.send(replyFrame(id, "stolen"))
-	next.serve("m") // its acknowledgement says that the reply has been taken, too
-	go func() {
-		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"))
-		if err != nil {
-			t.Error(err)
+		msg := make([]byte, 4+chance.IntN(200))
+		for j := range msg {
+			msg[j] = byte(chance.Uint32())
 		}
-		answer <- v
-	}()
-	got := next.next().GetRequest()
-	next.send(replyFrame(got.GetId(), "own"))
-	if v := <-answer; v.Payload.String() != "own" {
-		t.Errorf("got %+v", v)
-	}
-}
-
-func TestNoApplicationAnswersAnothersCalls(t *testing.T) { // S4
-	w := newWorld(t)
-	caller := w.dial("caller")
-	victim, thief := w.raw(&starlingv1.Hello{}), w.raw(&starlingv1.Hello{})
-	victim.serve("m")
-	thief.serve("other")
-	answer := make(chan *client.NodeVerdict, 1)
-	go func() {
-		v, err := caller.Call(t.Context(), "a", "m", client.Text("x"))
-		if err != nil {
-			t.Error(err)
+		if i%2 == 0 { // junk of the length that it says
+			binary.BigEndian.PutUint32(msg, uint32(len(msg)-4))
 		}
-		answer <- v
-	}()
-	id := victim.next().GetRequest().GetId()
-	thief.send(replyFrame(id, "stolen"), &starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Cancel{Cancel: &starlingv1.Cancel{Id: 1}}},
-		&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{Id: 9}}})
-	if thief.next().GetRegistered().GetId() != 9 { // all before it has been taken
-		t.Fatal("no acknowledgement")
-	}
-	victim.send(replyFrame(id, "own"))
-	if v := <-answer; v.Payload.String() != "own" {
-		t.Errorf("got %+v", v)
-	}
-}
-
-func TestCreditBoundsOpenRequests(t *testing.T) {
-	w := newWorld(t)
-	caller := w.dial("caller")
-	slow := w.raw(&starlingv1.Hello{Requests: 2})
-	slow.serve("m")
-	var wg sync.WaitGroup
-	for range 3 {
-		wg.Go(func() {
-			if v, err := caller.Call(t.Context(), "a", "m", client.Text("x")); err != nil || !v.OK() {
-				t.Errorf("%+v, %v", v, err)
-			}
-		})
-	}
-	first, second := slow.next().GetRequest(), slow.next().GetRequest()
-	slow.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{Id: 2, Methods: []string{"m"}}}})
-	if f := slow.next(); f.GetRegistered() == nil {
-		t.Fatalf("a third request came beyond the credit: %v", f)
-	}
-	slow.send(replyFrame(first.GetId(), ""))
-	third := slow.next().GetRequest()
-	slow.send(replyFrame(second.GetId(), ""), replyFrame(third.GetId(), ""))
-	wg.Wait()
-}
-
-func TestASlowApplicationIsBoundedAndOthersAreNot(t *testing.T) { // S2, S3
-	w := newWorld(t, func(c *rpc.Config, _ *Socket) {
-		c.MessageMax, c.QueueBytes, c.EventBytes, c.AnswerBytes = 64<<10, 128<<10, 128<<10, 256<<10
-	})
-	slow := w.raw(&starlingv1.Hello{Application: "slow", Requests: 1})
-	slow.serve("slow")
-	caller := w.dial("caller")
-	big := client.Bytes(make([]byte, 60<<10))
-	verdicts := make(chan client.Verdict, 8)
-	for range 8 {
-		go func() {
-			v, err := caller.Call(t.Context(), "a", "slow", big, client.Timeout(time.Second))
-			if err != nil {
-				t.Error(err)
-				v = &client.NodeVerdict{}
-			}
-			verdicts <- v.Verdict
-		}()
-	}
-	got := map[client.Verdict]int{}
-	for range 8 {
-		got[<-verdicts]++
-	}
-	if got[client.Overloaded] != 6 || got[client.TimedOut] != 2 {
-		t.Errorf("verdicts %v: want 6 overloaded, 2 timed out", got)
-	}
-	if g := w.svc.Gauges(); g.QueuedBytes > 192<<10 {
-		t.Errorf("%d bytes are held for it", g.QueuedBytes)
-	}
-}
-
-func TestAnApplicationThatNeverReadsIsClosedWithAReason(t *testing.T) { // S2
-	w := newWorld(t, func(c *rpc.Config, _ *Socket) {
-		c.MessageMax, c.QueueBytes, c.AnswerBytes = 64<<10, 128<<10, 512<<10
-	})
-	deaf := w.raw(&starlingv1.Hello{Application: "deaf"})
-	var err error
-	for id := uint64(1); err == nil; id++ { // it asks, and never looks
-		err = deaf.stream.Send(&starlingv1.SessionRequest{Frames: []*starlingv1.ClientFrame{{Frame: &starlingv1.ClientFrame_Start{Start: &starlingv1.StartCall{
-			Id: id, What: &starlingv1.StartCall_Multicall{Multicall: &starlingv1.MulticallRequest{
-				Method: "x", Payload: &starlingv1.Payload{Body: &starlingv1.Payload_Data{Data: make([]byte, 60<<10)}},
-				Targets: &starlingv1.Selector{ExcludeSelf: true},
-			}},
-		}}}}})
-		if g := w.svc.Gauges(); g.QueuedBytes > 1<<20 {
-			t.Fatalf("%d bytes are held for it", g.QueuedBytes)
+		_, _ = c.Write(msg)
+		if u, ok := c.Conn.(*net.UnixConn); ok {
+			_ = u.CloseWrite()
+		}
+		app := &directApp{Conn: c}
+		var err error
+		for err == nil {
+			_, err = app.Recv()
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("garbage %d left its session open", i)
+		}
+		if i%2 == 0 && i%3 > 0 && status.Code(err) != codes.InvalidArgument {
+			t.Errorf("garbage %d: its goodbye is %v", i, err)
 		}
 	}
-	counted := false
-	for _, c := range w.svc.Counters() {
-		counted = counted || c.Counter == rpc.Counter{Name: "refused", Label: "TOO_SLOW"}
-	}
-	if !counted {
-		t.Errorf("it was not refused as too slow: %v", w.svc.Counters())
-	}
-	if _, err := w.dial("other").Multicall(t.Context(), "x", client.Text("")); err != nil {
+	if _, err := good.Multicall(t.Context(), "x", client.Text("")); err != nil {
 		t.Error("another application was disturbed:", err)
 	}
 }
 
+func TestWhoSaysNoHelloDoesNotHoldUpTheEnd(t *testing.T) {
+	w := newWorld(t)
+	c := w.ask(t.Context())
+	w.stop()
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("the sidecar has ended and the session has not")
+	}
+}
+
+func TestAnApplicationThatDiesMidCallIsHandlerGone(t *testing.T) {
+	bothWays(t, func(t *testing.T, w *world) {
+		caller := w.dial("caller")
+		dying := w.raw(&starlingv1.Hello{Application: "dying"})
+		dying.serve("m")
+		answer := make(chan *client.NodeVerdict, 1)
+		go func() {
+			v, err := caller.Call(t.Context(), "a", "m", client.Text("x"), client.Timeout(10*time.Second))
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- v
+		}()
+		id := dying.next().GetRequest().GetId()
+		_ = dying.stream.CloseSend()
+		if v := <-answer; v.Verdict != client.HandlerGone || v.Executed != client.Maybe || !strings.Contains(v.Reason, "dying") {
+			t.Errorf("got %+v", v)
+		}
+		// S4: its successor's answer under the same number reaches nobody.
+		next := w.raw(&starlingv1.Hello{})
+		next.send(replyFrame(id, "stolen"))
+		next.serve("m") // its acknowledgement says that the reply has been taken, too
+		go func() {
+			v, err := caller.Call(t.Context(), "a", "m", client.Text("x"))
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- v
+		}()
+		got := next.next().GetRequest()
+		next.send(replyFrame(got.GetId(), "own"))
+		if v := <-answer; v.Payload.String() != "own" {
+			t.Errorf("got %+v", v)
+		}
+	})
+}
+
+func TestNoApplicationAnswersAnothersCalls(t *testing.T) { // S4
+	bothWays(t, func(t *testing.T, w *world) {
+		caller := w.dial("caller")
+		victim, thief := w.raw(&starlingv1.Hello{}), w.raw(&starlingv1.Hello{})
+		victim.serve("m")
+		thief.serve("other")
+		answer := make(chan *client.NodeVerdict, 1)
+		go func() {
+			v, err := caller.Call(t.Context(), "a", "m", client.Text("x"))
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- v
+		}()
+		id := victim.next().GetRequest().GetId()
+		thief.send(replyFrame(id, "stolen"), &starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Cancel{Cancel: &starlingv1.Cancel{Id: 1}}},
+			&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{Id: 9}}})
+		if thief.next().GetRegistered().GetId() != 9 { // all before it has been taken
+			t.Fatal("no acknowledgement")
+		}
+		victim.send(replyFrame(id, "own"))
+		if v := <-answer; v.Payload.String() != "own" {
+			t.Errorf("got %+v", v)
+		}
+	})
+}
+
+func TestCreditBoundsOpenRequests(t *testing.T) {
+	bothWays(t, func(t *testing.T, w *world) {
+		caller := w.dial("caller")
+		slow := w.raw(&starlingv1.Hello{Requests: 2})
+		slow.serve("m")
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if v, err := caller.Call(t.Context(), "a", "m", client.Text("x")); err != nil || !v.OK() {
+					t.Errorf("%+v, %v", v, err)
+				}
+			})
+		}
+		first, second := slow.next().GetRequest(), slow.next().GetRequest()
+		slow.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{Id: 2, Methods: []string{"m"}}}})
+		if f := slow.next(); f.GetRegistered() == nil {
+			t.Fatalf("a third request came beyond the credit: %v", f)
+		}
+		slow.send(replyFrame(first.GetId(), ""))
+		third := slow.next().GetRequest()
+		slow.send(replyFrame(second.GetId(), ""), replyFrame(third.GetId(), ""))
+		wg.Wait()
+	})
+}
+
+func TestASlowApplicationIsBoundedAndOthersAreNot(t *testing.T) { // S2, S3
+	bothWays(t, func(t *testing.T, w *world) {
+		slow := w.raw(&starlingv1.Hello{Application: "slow", Requests: 1})
+		slow.serve("slow")
+		caller := w.dial("caller")
+		big := client.Bytes(make([]byte, 60<<10))
+		verdicts := make(chan client.Verdict, 8)
+		for range 8 {
+			go func() {
+				v, err := caller.Call(t.Context(), "a", "slow", big, client.Timeout(time.Second))
+				if err != nil {
+					t.Error(err)
+					v = &client.NodeVerdict{}
+				}
+				verdicts <- v.Verdict
+			}()
+		}
+		got := map[client.Verdict]int{}
+		for range 8 {
+			got[<-verdicts]++
+		}
+		if got[client.Overloaded] != 6 || got[client.TimedOut] != 2 {
+			t.Errorf("verdicts %v: want 6 overloaded, 2 timed out", got)
+		}
+		if g := w.svc.Gauges(); g.QueuedBytes > 192<<10 {
+			t.Errorf("%d bytes are held for it", g.QueuedBytes)
+		}
+	}, func(c *rpc.Config, _ *Socket) {
+		c.MessageMax, c.QueueBytes, c.EventBytes, c.AnswerBytes = 64<<10, 128<<10, 128<<10, 256<<10
+	})
+}
+
+func TestAnApplicationThatNeverReadsIsClosedWithAReason(t *testing.T) { // S2
+	bothWays(t, func(t *testing.T, w *world) {
+		deaf := w.raw(&starlingv1.Hello{Application: "deaf"})
+		var err error
+		for id := uint64(1); err == nil; id++ { // it asks, and never looks
+			err = deaf.stream.Send(&starlingv1.SessionRequest{Frames: []*starlingv1.ClientFrame{{Frame: &starlingv1.ClientFrame_Start{Start: &starlingv1.StartCall{
+				Id: id, What: &starlingv1.StartCall_Multicall{Multicall: &starlingv1.MulticallRequest{
+					Method: "x", Payload: &starlingv1.Payload{Body: &starlingv1.Payload_Data{Data: make([]byte, 60<<10)}},
+					Targets: &starlingv1.Selector{ExcludeSelf: true},
+				}},
+			}}}}})
+			if g := w.svc.Gauges(); g.QueuedBytes > 1<<20 {
+				t.Fatalf("%d bytes are held for it", g.QueuedBytes)
+			}
+		}
+		counted := false
+		for _, c := range w.svc.Counters() {
+			counted = counted || c.Counter == rpc.Counter{Name: "refused", Label: "TOO_SLOW"}
+		}
+		if !counted {
+			t.Errorf("it was not refused as too slow: %v", w.svc.Counters())
+		}
+		if _, err := w.dial("other").Multicall(t.Context(), "x", client.Text("")); err != nil {
+			t.Error("another application was disturbed:", err)
+		}
+	}, func(c *rpc.Config, _ *Socket) {
+		c.MessageMax, c.QueueBytes, c.AnswerBytes = 64<<10, 128<<10, 512<<10
+	})
+}
+
 func TestASlowSubscriberGetsAGapNotSilence(t *testing.T) { // S2, 27
-	w := newWorld(t, func(c *rpc.Config, _ *Socket) { c.EventBytes = 4096 })
-	slow := w.raw(&starlingv1.Hello{EventBytes: 1024})
-	slow.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{Id: 1, Topics: []string{"t"}}}})
-	slow.next()
-	pub := w.dial("pub")
-	const sent = 20
-	for i := range sent {
-		if _, err := pub.Publish(t.Context(), "t", client.Bytes(append(make([]byte, 512), byte(i)))); err != nil {
+	bothWays(t, func(t *testing.T, w *world) {
+		slow := w.raw(&starlingv1.Hello{EventBytes: 1024})
+		slow.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Register{Register: &starlingv1.Register{Id: 1, Topics: []string{"t"}}}})
+		slow.next()
+		pub := w.dial("pub")
+		const sent = 20
+		for i := range sent {
+			if _, err := pub.Publish(t.Context(), "t", client.Bytes(append(make([]byte, 512), byte(i)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The multicall to self is behind the broadcasts on the loop: all have been queued or dropped.
+		if _, err := pub.Call(t.Context(), "a", rpc.PingMethod, client.Text("")); err != nil {
 			t.Fatal(err)
 		}
-	}
-	// The multicall to self is behind the broadcasts on the loop: all have been queued or dropped.
-	if _, err := pub.Call(t.Context(), "a", rpc.PingMethod, client.Text("")); err != nil {
-		t.Fatal(err)
-	}
-	got, missed := 0, uint64(0)
-	for got+int(missed) < sent {
-		e := slow.next().GetEvent()
-		if e.GetGap() > 0 {
-			missed += e.GetGap()
-			if !strings.Contains(e.GetReason(), "too slow") {
-				t.Errorf("gap without reason: %v", e)
+		got, missed := 0, uint64(0)
+		for got+int(missed) < sent {
+			e := slow.next().GetEvent()
+			if e.GetGap() > 0 {
+				missed += e.GetGap()
+				if !strings.Contains(e.GetReason(), "too slow") {
+					t.Errorf("gap without reason: %v", e)
+				}
+				continue
 			}
-			continue
+			if missed > 0 {
+				t.Error("a message came after the gap of later ones")
+			}
+			got++
+			slow.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Credit{Credit: &starlingv1.Credit{EventBytes: uint32(len(e.GetPayload().GetData()))}}})
 		}
-		if missed > 0 {
-			t.Error("a message came after the gap of later ones")
+		if missed == 0 || got == 0 {
+			t.Errorf("%d messages and %d missed", got, missed)
 		}
-		got++
-		slow.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Credit{Credit: &starlingv1.Credit{EventBytes: uint32(len(e.GetPayload().GetData()))}}})
-	}
-	if missed == 0 || got == 0 {
-		t.Errorf("%d messages and %d missed", got, missed)
-	}
+	}, func(c *rpc.Config, _ *Socket) { c.EventBytes = 4096 })
 }
 
 func TestHealthAndReflectionAreServed(t *testing.T) {

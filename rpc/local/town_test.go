@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/starlingmesh/starling/rpc"
+	"github.com/starlingmesh/starling/rpc/direct"
 	"github.com/starlingmesh/starling/rpc/rpctest"
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
@@ -24,6 +26,7 @@ type town struct {
 	rt      *rapid.T
 	mesh    *rpctest.Mesh
 	svc     *rpc.Service
+	api     *api
 	ln      *queue
 	stop    func()
 	witness *person // asks for a ping after every step
@@ -53,6 +56,7 @@ func newTown(t *testing.T, rt *rapid.T) *town {
 	w.svc, w.ln = svc, newQueue(&net.UnixAddr{Name: "pipe"})
 	a, srv := newAPI(svc, log), newGRPC(cfg.MessageMax)
 	starlingv1.RegisterRpcServiceServer(srv, &grpcAPI{api: a})
+	w.api = a
 	ctx, cancel := context.WithCancel(rt.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.mesh.Run(ctx, svc) })
@@ -76,8 +80,8 @@ func newTown(t *testing.T, rt *rapid.T) *town {
 // person is one application's connection, without an SDK.
 type person struct {
 	number int
-	conn   *grpc.ClientConn
-	stream grpc.BidiStreamingClient[starlingv1.SessionRequest, starlingv1.SessionResponse]
+	conn   io.Closer
+	stream appStream
 	credit int
 
 	mu     sync.Mutex
@@ -104,6 +108,22 @@ type person struct {
 func (w *town) connect() *person {
 	n := len(w.ever)
 	p := &person{number: n, ever: map[string]bool{}, working: map[uint64]*asked{}, calls: map[uint64]*asked{}, credit: 1 + n%3}
+	w.ever = append(w.ever, p)
+	if n%2 == 0 {
+		w.connectGRPC(p)
+	} else {
+		w.connectDirect(p)
+	}
+	p.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Hello{Hello: &starlingv1.Hello{Requests: uint32(p.credit), EventBytes: townQueue / 2}}})
+	go p.read()
+	synctest.Wait()
+	if f := p.take(); len(f) != 1 || f[0].GetWelcome() == nil {
+		w.rt.Fatalf("instead of a welcome: %v, %v", f, p.err)
+	}
+	return p
+}
+
+func (w *town) connectGRPC(p *person) {
 	conn, err := grpc.NewClient("passthrough:///town", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			here, there := net.Pipe()
@@ -114,17 +134,20 @@ func (w *town) connect() *person {
 		w.rt.Fatal(err)
 	}
 	p.conn = conn
-	w.ever = append(w.ever, p)
 	if p.stream, err = starlingv1.NewRpcServiceClient(conn).Session(context.Background()); err != nil {
 		w.rt.Fatal(err)
 	}
-	p.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Hello{Hello: &starlingv1.Hello{Requests: uint32(p.credit), EventBytes: townQueue / 2}}})
-	go p.read()
-	synctest.Wait()
-	if f := p.take(); len(f) != 1 || f[0].GetWelcome() == nil {
-		w.rt.Fatalf("instead of a welcome: %v, %v", f, p.err)
-	}
-	return p
+}
+
+// connectDirect begins a session without gRPC, from behind its Upgrade.
+func (w *town) connectDirect(p *person) {
+	here, there := net.Pipe()
+	own := &conn{Conn: there, free: func() {}}
+	theirs := direct.New(own, 1<<20)
+	w.api.wg.Go(func() {
+		w.api.serveDirect(directStream{theirs, context.WithValue(context.Background(), connKey{}, own)})
+	})
+	p.conn, p.stream = here, &directApp{Conn: direct.New(here, 1<<20)}
 }
 
 func (p *person) read() {

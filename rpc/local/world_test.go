@@ -28,6 +28,7 @@ type world struct {
 	mesh   *rpctest.Mesh
 	svc    *rpc.Service
 	socket string
+	direct bool // raw sessions go without gRPC
 	stop   func()
 }
 

@@ -1249,9 +1249,13 @@ func (x *Credit) GetEventBytes() uint32 {
 
 // Goodbye says why the sidecar ends the session.
 type Goodbye struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ErrorInfo's reason, as a Failure's.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// For people: what happened and what to do.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// A code of google.rpc.Code.
+	Code          int32 `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1298,6 +1302,13 @@ func (x *Goodbye) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Goodbye) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
 }
 
 var File_starling_v1_session_proto protoreflect.FileDescriptor
@@ -1380,10 +1391,11 @@ const file_starling_v1_session_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage\")\n" +
 	"\x06Credit\x12\x1f\n" +
 	"\vevent_bytes\x18\x01 \x01(\rR\n" +
-	"eventBytes\";\n" +
+	"eventBytes\"O\n" +
 	"\aGoodbye\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessageB=Z;github.com/starlingmesh/starling/rpc/starling/v1;starlingv1b\x06proto3"
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\x05R\x04codeB=Z;github.com/starlingmesh/starling/rpc/starling/v1;starlingv1b\x06proto3"
 
 var (
 	file_starling_v1_session_proto_rawDescOnce sync.Once
