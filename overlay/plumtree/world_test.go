@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -19,15 +20,16 @@ type failer interface {
 // world is many Trees, links between them and a clock. Messages are lost only
 // with the link that carries them.
 type world struct {
-	t     failer
-	rng   *rand.Rand
-	now   time.Time
-	nodes []*node
-	links map[proto.LinkID]*link
-	queue events
-	count int
-	last  proto.LinkID
-	delay func() time.Duration // of one message
+	t        failer
+	rng      *rand.Rand
+	now      time.Time
+	nodes    []*node
+	links    map[proto.LinkID]*link
+	queue    events
+	count    int
+	last     proto.LinkID
+	accounts bool                 // keep node.from: a walk over all links for each sequence and node
+	delay    func() time.Duration // of one message
 
 	said    map[proto.MsgID]proto.Body
 	payload int // broadcasts received, copies too
@@ -44,6 +46,7 @@ type node struct {
 	why  map[string]int     // ignored
 	sent map[direction]bool // broadcasts that left, per link
 	wake time.Time          // a Wake is planned for then
+	from map[key]uint64     // number from which on it owes an account of what it did not get
 }
 
 type delivery struct {
@@ -60,6 +63,7 @@ type link struct {
 	id    proto.LinkID
 	ends  [2]int
 	up    bool
+	since time.Time
 	ready [2]time.Time // arrival of the last message towards ends[i]: links keep order
 }
 
@@ -105,7 +109,7 @@ func (w *world) join(cfg Config) int {
 	id := nodeID(i)
 	w.nodes = append(w.nodes, &node{
 		tree: New(id, cfg), id: id, got: map[proto.MsgID]delivery{}, next: map[key]uint64{},
-		gaps: map[key]uint64{}, why: map[string]int{}, sent: map[direction]bool{},
+		gaps: map[key]uint64{}, why: map[string]int{}, sent: map[direction]bool{}, from: map[key]uint64{},
 	})
 	return i
 }
@@ -177,7 +181,33 @@ func (w *world) deliver(i int, n *node, o proto.DeliverBody) {
 	if want := n.next[k]; o.ID.Stream != proto.DirStream && want != 0 && want != o.ID.Seq {
 		w.t.Fatalf("P10: node %d delivers %v, want number %d or a gap", i, o.ID, want)
 	}
+	if w.accounts && n.next[k] == 0 {
+		n.from[k] = w.begins(i, k, o.ID.Seq)
+	}
 	n.next[k] = o.ID.Seq + 1
+}
+
+// begins: a node that hears its first word of an origin cannot know whether what came before was said before its own time.
+// It may begin there if nobody had any of it with whom it was connected for longer than T1 and T2.
+func (w *world) begins(i int, k key, seq uint64) uint64 {
+	long := func(since time.Time) bool { return w.now.Sub(since) > 100*time.Millisecond }
+	part := []int{i}
+	for at := 0; at < len(part); at++ {
+		for _, l := range w.links {
+			for e, end := range l.ends {
+				if l.up && long(l.since) && l.ends[1-e] == part[at] && !slices.Contains(part, end) {
+					part = append(part, end)
+				}
+			}
+		}
+	}
+	for before := uint64(1); before < seq; before++ {
+		id := proto.MsgID{Origin: k.origin, Stream: k.stream, Seq: before}
+		if slices.ContainsFunc(part, func(j int) bool { d, ok := w.nodes[j].got[id]; return ok && long(d.at) }) {
+			return before
+		}
+	}
+	return seq
 }
 
 func sameBody(a, b proto.Body) bool {
@@ -215,7 +245,7 @@ func (w *world) carry(from int, o proto.Send) {
 
 func (w *world) connect(a, b int) proto.LinkID {
 	w.last++
-	l := &link{id: w.last, ends: [2]int{a, b}, up: true}
+	l := &link{id: w.last, ends: [2]int{a, b}, up: true, since: w.now}
 	w.links[l.id] = l
 	for i, end := range l.ends {
 		other := w.nodes[l.ends[1-i]].id
