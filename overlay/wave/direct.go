@@ -38,7 +38,7 @@ const (
 	askTaken            // it has a receipt: only its answer is missing
 	askPausing          // every way failed once; they are tried again
 	askFailed           // every way failed
-	askEnded
+	askEnded            // the target has its verdict, asked or not
 )
 
 type way uint8
@@ -203,7 +203,7 @@ func (w *Wave) leaveRoom(now time.Time, t *target, out *proto.Out) {
 	for len(w.waiting) > 0 && w.asks < w.cfg.AsksMax {
 		next := w.waiting[0]
 		w.waiting = w.waiting[1:]
-		if next.ask.state == askWaiting && !next.given && !next.q.ending {
+		if next.ask.state == askWaiting && !next.q.ending {
 			w.ask(now, next, out)
 			w.arm(next.q)
 		}
@@ -236,7 +236,7 @@ func (w *Wave) endAsk(now time.Time, t *target, own bool, out *proto.Out) {
 // News of a way that was given up before changes nothing.
 func (w *Wave) askFailed(now time.Time, id proto.CallID, node, helper peer.ID, why string, handed bool, out *proto.Out) {
 	t := w.targetOf(id, node)
-	if t == nil || t.given || t.ask.state != askSent && t.ask.state != askTaken {
+	if t == nil || t.ask.state != askSent && t.ask.state != askTaken {
 		return
 	}
 	if !handed {
@@ -267,7 +267,7 @@ func (w *Wave) wakeAsks(now time.Time, q *question, out *proto.Out) {
 	q.askAt = time.Time{}
 	for _, t := range slices.Clone(q.asking) {
 		switch {
-		case t.given || t.ask.at.IsZero():
+		case t.ask.at.IsZero():
 		case now.Before(t.ask.at):
 			q.askAt = earliest(q.askAt, t.ask.at)
 		case t.ask.state == askSent:
@@ -290,7 +290,7 @@ func (w *Wave) questionLinkDown(now time.Time, q *question, who peer.ID, out *pr
 		}
 	}
 	for _, t := range slices.Clone(q.asking) {
-		if t.given || t.ask.state != askSent && t.ask.state != askTaken {
+		if t.ask.state != askSent && t.ask.state != askTaken {
 			continue
 		}
 		if h := t.ask.helper(); h == who || h.IsZero() && t.node() == who {
@@ -329,7 +329,7 @@ func (w *Wave) receiveAnswer(now time.Time, from proto.PeerInfo, m proto.Answer,
 		m.Result.Node = m.Node
 		w.verdictOf(now, t.q, *m.Result, out)
 		w.arm(t.q)
-	case !t.given:
+	default:
 		t.q.hasIt(m.Node)
 		if t.ask.state == askSent {
 			t.ask.state, t.ask.at = askTaken, time.Time{}

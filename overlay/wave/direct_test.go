@@ -214,6 +214,26 @@ func TestLargeRepliesAreFetchedSoManyAtOnce(t *testing.T) {
 	}
 }
 
+// Whose large reply waits for its turn is neither asked before that, when the wave ends, nor said to be in doubt when it goes.
+func TestALargeReplyThatWaitsIsKnownToBeThere(t *testing.T) {
+	s := newSolo(t, 5, func(c *Config) { c.PullsMax = 1 })
+	s.linked(1)
+	id := started(s)
+	s.from(1, took(id, 1))
+	s.said()
+	e := proto.Echo{ID: id, Round: 1, Final: true, Spread: true, Results: echo(id, 1, true, 1).Results}
+	for i := 2; i < 5; i++ {
+		e.Results = append(e.Results, proto.NodeResult{Node: who(i), Result: proto.Result{Outcome: proto.Replied, Executed: proto.ExecutedYes, Size: 9000}})
+	}
+	s.from(1, e)
+	s.wants("replied/yes Ask=>2")
+	gone := &proto.Member{Entry: s.roster.Members[4].Entry, Status: proto.StatusDown, Since: s.now, Why: "certified"}
+	s.do(func(out *proto.Out) {
+		s.w.MemberChanged(s.now, proto.MemberChange{Kind: proto.ChangeDown, Member: gone}, out)
+	})
+	s.wants("result_lost/yes")
+}
+
 func TestAnAnswerByAskCountsOnceWhateverElseSaysIt(t *testing.T) {
 	s := newSolo(t, 3)
 	s.linked(1)

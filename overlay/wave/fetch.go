@@ -35,7 +35,7 @@ func (w *Wave) askStatus(q *question, out *proto.Out) {
 	n := 0
 	for i := range q.targets {
 		t := &q.targets[i]
-		if t.given || t.node() == w.self || t.ask.state != askNone {
+		if t.node() == w.self || t.ask.state != askNone {
 			continue
 		}
 		if n++; n > w.cfg.AsksMax {
@@ -62,7 +62,7 @@ func (w *Wave) receiveStatusAsk(on proto.LinkID, m proto.StatusAsk, out *proto.O
 
 func (w *Wave) receiveStatusAnswer(now time.Time, m proto.StatusAnswer, out *proto.Out) {
 	t := w.targetOf(m.ID, m.Node)
-	if t == nil || t.given || m.Stage == 0 {
+	if t == nil || m.Stage == 0 {
 		return
 	}
 	t.received = true
