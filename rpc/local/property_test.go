@@ -24,7 +24,8 @@ import (
 type asked struct {
 	carries   string
 	by        *person
-	all       bool // of all three nodes, not of a alone
+	of        string // a, b or all three nodes
+	answer    int    // bytes that b sends back
 	deadline  time.Time
 	served    *person // who was handed it
 	method    string
@@ -57,7 +58,7 @@ func townLife(t *testing.T, rt *rapid.T) {
 	defer w.stop()
 	rt.Repeat(map[string]func(*rapid.T){
 		"begin": w.begin, "serve": w.serve, "ask": w.ask, "reply": w.reply, "reply more": w.reply,
-		"reply again": w.replyAgain, "steal": w.steal, "cancel": w.cancel, "publish": w.publish, "dawdle": w.pause, "wait": w.wait,
+		"reply again": w.replyAgain, "steal": w.steal, "cancel": w.cancel, "publish": w.publish, "dawdle": w.pause, "gorge": w.gorge, "wait": w.wait,
 		"babble": w.babble, "go": w.leave, "": func(*rapid.T) { w.holds() },
 	})
 	for _, p := range w.people {
@@ -101,6 +102,9 @@ func (w *town) person(ok func(*person) bool) *person {
 
 var onA = &starlingv1.CallRequest_Node{Node: "a"}
 
+// everybody is whom a multicall asks.
+const everybody = "abc"
+
 func anybody(*person) bool { return true }
 
 func (w *town) begin(*rapid.T) {
@@ -130,26 +134,50 @@ func (w *town) register(p *person) {
 func (w *town) ask(*rapid.T) {
 	p := w.person(anybody)
 	for range 1 + w.draw(5) {
-		w.start(p)
+		w.start(p, []string{"a", "a", everybody}[w.draw(3)], w.draw(3)*7000)
 	}
 }
 
-func (w *town) start(p *person) {
+// gorge asks for much more than it reads.
+func (w *town) gorge(*rapid.T) {
+	p := w.person(anybody)
+	p.dawdle(true)
+	for range w.draw(3 * townCalls) {
+		w.start(p, "b", 14000)
+		synctest.Wait()
+	}
+}
+
+// start asks these nodes, with so many blanks beside what the call carries.
+func (w *town) start(p *person, of string, blanks int) {
 	p.lastID++
-	a := &asked{by: p, all: w.draw(3) == 0, method: []string{"m", "n"}[w.draw(2)], carries: fmt.Sprintf("c%d", len(w.asked))}
+	a := &asked{by: p, of: of, method: []string{"m", "n"}[w.draw(2)], carries: fmt.Sprintf("c%d", len(w.asked))}
 	timeout := time.Duration(50+w.draw(3000)) * time.Millisecond
 	a.deadline = time.Now().Add(timeout)
 	w.asked[a.carries], p.calls[p.lastID] = a, a
-	payload := &starlingv1.Payload{Body: &starlingv1.Payload_Text{Text: a.carries + strings.Repeat(" ", w.draw(3)*7000)}}
+	if strings.Contains(of, "b") {
+		a.answer = len(a.carries) + blanks
+	}
+	p.noteGreed()
+	payload := &starlingv1.Payload{Body: &starlingv1.Payload_Text{Text: a.carries + strings.Repeat(" ", blanks)}}
 	start := &starlingv1.StartCall{Id: p.lastID, What: &starlingv1.StartCall_Call{Call: &starlingv1.CallRequest{
-		Target: onA, Method: a.method, Payload: payload, Timeout: durationpb.New(timeout),
+		Target: &starlingv1.CallRequest_Node{Node: of}, Method: a.method, Payload: payload, Timeout: durationpb.New(timeout),
 	}}}
-	if a.all {
+	if of == everybody {
 		start.What = &starlingv1.StartCall_Multicall{Multicall: &starlingv1.MulticallRequest{
 			Method: a.method, Payload: payload, Timeout: durationpb.New(timeout),
 		}}
 	}
 	p.send(&starlingv1.ClientFrame{Frame: &starlingv1.ClientFrame_Start{Start: start}})
+}
+
+// noteGreed: if all that it waits for came at one moment, it would be more than may wait, and its session would end.
+func (p *person) noteGreed() {
+	sum := 0
+	for _, a := range p.calls {
+		sum += a.answer + 256
+	}
+	p.greedy = p.greedy || sum > townAnswer
 }
 
 func (w *town) reply(*rapid.T) {
@@ -238,6 +266,28 @@ func (w *town) holds() {
 		}
 		w.sessionHolds(p)
 	}
+	w.waits()
+}
+
+// waits: while a call of this node alone goes on, some application was handed its request, or has it in its queue (M9).
+func (w *town) waits() {
+	queued, owed := 0, 0
+	for _, a := range w.svc.Apps() {
+		queued += a.Waiting
+	}
+	for _, p := range w.people {
+		if p.dawdles() {
+			return // it may have been handed some, or may have been told of some ends
+		}
+		for _, a := range p.calls {
+			if a.of == "a" && a.served == nil && time.Now().Before(a.deadline) {
+				owed++
+			}
+		}
+	}
+	if owed > queued {
+		w.rt.Fatalf("M9: %d requests wait to be handed out, and %d are in a queue", owed, queued)
+	}
 }
 
 // ping: who does nothing wrong is served at once, whatever others do (S1, S3, M7).
@@ -259,7 +309,7 @@ func (w *town) sessionHolds(p *person) {
 	err, resting := p.err, p.gate == nil
 	p.mu.Unlock()
 	switch {
-	case err != nil && !p.babbled && !p.dawdled:
+	case err != nil && !p.babbled && !p.dawdled && !p.greedy:
 		w.rt.Fatalf("S1: the session of application %d, which did nothing wrong, has ended: %v", p.number, err)
 	case err == nil && resting && p.babbled:
 		w.rt.Fatalf("S1: application %d babbled, and its session goes on", p.number)

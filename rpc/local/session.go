@@ -20,6 +20,7 @@ const (
 )
 
 // stream carries the messages of one session. One goroutine sends, one receives.
+// It ends when its session is over: Recv fails then.
 type stream interface {
 	Send(m *starlingv1.SessionResponse) error
 	Recv() (*starlingv1.SessionRequest, error)
@@ -69,8 +70,7 @@ func (a *api) begin(stream stream, first *starlingv1.SessionRequest) error {
 	defer close(gone)
 	a.wg.Go(func() { s.read(first.GetFrames()[1:]) })
 	a.wg.Go(func() { s.enforce(gone) })
-	err := s.write()
-	app.Detach(rpc.Errorf(rpc.ShuttingDown, "the session has ended"))
+	err := s.write() // as it returns the stream ends, and read detaches the application
 	a.log.Debug("application disconnected", "application", hello.GetApplication(), "why", err)
 	return err
 }

@@ -92,6 +92,7 @@ type person struct {
 	// what the test knows of it
 	babbled bool            // its session is to be ended
 	dawdled bool            // it did not read for some time: its session may be ended
+	greedy  bool            // it asked for more at once than may wait: its session may be ended
 	gone    bool            // it has ended it itself
 	ever    map[string]bool // methods that it has served
 	working map[uint64]*asked

@@ -40,6 +40,7 @@ type call struct {
 	at    time.Time
 	open  map[peer.ID]bool
 	oks   int
+	over  bool // its time is
 }
 
 // ID is a node ID for tests.
@@ -117,6 +118,12 @@ type told struct {
 	out         proto.Output
 }
 
+// closing is the end of a call whose time is over, once the layer above has said whether it had started.
+type closing struct {
+	proto.Input // makes it one
+	call        *call
+}
+
 // Run is the loop; it ends with ctx.
 func (m *Mesh) Run(ctx context.Context, up Upper) {
 	tick := time.NewTimer(time.Hour)
@@ -143,6 +150,10 @@ func (m *Mesh) step(in proto.Input, up Upper) {
 	switch in := in.(type) {
 	case told:
 		up.Handle(in.out)
+	case closing:
+		if m.calls[in.call.start.Ref] == in.call {
+			m.close(in.call, up, proto.TimedOut, "the time is over")
+		}
 	case proto.StartCall:
 		m.start(in, up)
 	case proto.CancelCall:
@@ -232,7 +243,9 @@ func (m *Mesh) close(c *call, up Upper, v proto.Verdict, why string) {
 		}
 		if t.Entry.ID == ID(1) {
 			out.Stage = proto.StageStarted
-			up.Handle(proto.CancelDispatch{ID: c.id, Why: why})
+			if !c.over { // it was told
+				up.Handle(proto.CancelDispatch{ID: c.id, Why: why})
+			}
 		} else if v == proto.TimedOut {
 			out.Verdict = proto.Unreachable
 		}
@@ -246,10 +259,16 @@ func (m *Mesh) expire(now time.Time, up Upper) time.Duration {
 	next := time.Hour
 	for _, c := range m.calls {
 		left := c.at.Add(c.start.Budget).Sub(now)
-		if left <= 0 {
-			m.close(c, up, proto.TimedOut, "the time is over")
-		} else {
+		switch {
+		case c.over:
+		case left > 0:
 			next = min(next, left)
+		default:
+			c.over = true
+			if c.open[ID(1)] {
+				up.Handle(proto.CancelDispatch{ID: c.id, Why: "the time is over"})
+			}
+			m.Submit(closing{call: c})
 		}
 	}
 	return next
