@@ -67,7 +67,7 @@ spec: ## TLC on the TLA+ models in spec/, and on their planted faults (4 minutes
 explore: ## every state of small worlds of the real machines, the larger ones too (ten minutes)
 	go test ./overlay/explore -count=1 -v -timeout 60m -args -deep
 
-mutations: ## for each invariant a change to production code that breaks it, and which ordinary run notices (4 to 7 minutes: seeds that the weather has moved are searched for anew)
+mutations: ## for each invariant a change to production code that breaks it, and which ordinary run notices (under 50 s, warm; minutes after a change: each mutant is compiled, and a seed that the change moved is searched for)
 	go test ./overlay/mutations -count=1 -v -timeout 20m -args -all | grep -v '^\(=== RUN\|--- PASS\|PASS\)'
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each

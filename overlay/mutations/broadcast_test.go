@@ -24,13 +24,13 @@ var broadcast = []mutation{
 		"P4", "a broadcast goes two hops and no further", "overlay/plumtree/neighbor.go",
 		"case e.hasIt(n.link):\n\t\tcase n.peer",
 		"case e.hasIt(n.link), e.hops > 1:\n\t\tcase n.peer",
-		swarm(9), "",
+		swarm(5), "",
 	},
 	{
 		"P6", "who is asked next gets no time to answer", "overlay/plumtree/want.go",
 		`v.at = proto.Sooner(v.ends, now.Add(n.patience(&t.cfg)/2))`,
 		`v.at = time.Time{}`,
-		swarm(12), "a missing broadcast without its timer",
+		swarm(2), "a missing broadcast without its timer",
 	},
 	{
 		"P7", "the cache forgets by bytes and time alone", "overlay/plumtree/cache.go",

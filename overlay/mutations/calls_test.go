@@ -48,7 +48,7 @@ var calls = []mutation{
 		"M6", "a frame that was held up counts as fresh", "overlay/wave/clock.go",
 		`return max(0, w.clock(now)-(stamp+t.offset)+t.doubtNow(now)/2)`,
 		`return 0`,
-		swarm(2), "",
+		swarm(1), "",
 	},
 	{
 		"M7", "nobody tells what it knows before it knows all", "overlay/wave/echo.go",
@@ -60,7 +60,7 @@ var calls = []mutation{
 		"M8", "one call more than the bound is open", "overlay/wave/question.go",
 		`if len(w.byRef) >= w.cfg.OpenMax {`,
 		`if len(w.byRef) > w.cfg.OpenMax {`,
-		swarm(47), "",
+		swarm(3), "",
 	},
 	{
 		"M9", "what an application was handed gets no word when it goes", "rpc/app.go",

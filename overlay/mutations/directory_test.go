@@ -6,7 +6,7 @@ var directory = []mutation{
 		"D1", "an older entry takes the place of a newer", "overlay/directory/record.go",
 		"return a.Newer(b)\n\t}\n\treturn hashA > hashB",
 		"return b.Newer(a)\n\t}\n\treturn hashA > hashB",
-		swarm(1), "",
+		swarm(3), "",
 	},
 	{
 		"D2", "who certifies a death writes it into the dead one's entry", "overlay/directory/suspect.go",
@@ -24,7 +24,7 @@ var directory = []mutation{
 		"D4", "who hears itself accused is silent", "overlay/directory/self.go",
 		"e.Version++\n\td.unwell()\n\td.say(now, &e)",
 		"d.unwell()",
-		swarm(1), "",
+		swarm(3), "",
 	},
 	{
 		"D5", "a probe that finds another node there counts as answered", "overlay/directory/probe.go",
@@ -36,13 +36,19 @@ var directory = []mutation{
 		"D6", "a node that is certified down believes it", "overlay/directory/self.go",
 		`return d.comeBack(now, rec.Down, out)`,
 		"d.self.down, d.self.status = rec.Down, proto.StatusDown\n\t\treturn true",
-		swarm(1), "(D6)",
+		swarm(8), "(D6)",
 	},
 	{
 		"D7", "neighbours do not compare directories", "overlay/directory/sync.go",
 		`case d.self.id().Less(l.peer) && !now.Before(l.syncAt) && !d.leaving:`,
 		`case false:`,
 		swarm(1), "",
+	},
+	{
+		"D7", "a pong from before a link broke leaves the doubt, which waits for nothing", "overlay/directory/inquiry.go",
+		"{ // it lived before the link broke\n\t\td.lookAgain(now, q)\n",
+		"{ // it lived before the link broke\n",
+		swarm(4), "an inquiry waits for nothing",
 	},
 	{
 		"D8", "a full directory takes one more", "overlay/directory/apply.go",
@@ -72,6 +78,6 @@ var directory = []mutation{
 		"M11", "the next incarnation comes up before the last went down", "overlay/directory/roster.go",
 		`same := was != nil && (r == d.self || was.Entry.Incarnation == r.entry.Incarnation)`,
 		`same := was != nil`,
-		swarm(7), "",
+		swarm(8), "",
 	},
 }

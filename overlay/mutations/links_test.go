@@ -12,7 +12,7 @@ var links = []mutation{
 		"H2", "a full view accepts whoever asks", "overlay/hyparview/answer.go",
 		`if !bridge && v.active.Len() >= v.cfg.Active && !v.makeRoom(now, l, q.high, out) {`,
 		`if !bridge && v.active.Len() > 64 && !v.makeRoom(now, l, q.high, out) {`,
-		swarm(8), "",
+		swarm(1), "",
 	},
 	{
 		"H3", "a member stays one when its link fails", "overlay/hyparview/links.go",
@@ -30,7 +30,7 @@ var links = []mutation{
 		"H5", "a full node refuses without a reason", "overlay/hyparview/answer.go",
 		"if !high {\n\t\tv.refuse(now, l, proto.RefuseFull, out)",
 		"if !high {\n\t\tv.refuse(now, l, 0, out)",
-		swarm(8), "",
+		swarm(1), "",
 	},
 	{
 		"H6", "a failed member is kept in the passive view", "overlay/hyparview/links.go",
@@ -54,13 +54,13 @@ var links = []mutation{
 		"H9", "an unanswered request is dropped without a word", "overlay/hyparview/links.go",
 		`v.withdraw(l, proto.ByeTrimmed, "no answer", out)`,
 		`l.state, l.deadline = stateClosing, time.Time{}`,
-		swarm(28), "",
+		swarm(29), "",
 	},
 	{
 		"H10", "no bridge to another component is built", "overlay/core/core.go",
 		`if !w.Bridge.ID.IsZero() {`,
 		`if false {`,
-		swarm(71), "",
+		test("overlay/sim", "TestHalvesThatWereCutApartAreOneWithinAMinute/4_and_4,_remembered"), "",
 	},
 	{
 		"H11", "a view is refilled to two members only", "overlay/hyparview/ask.go",
@@ -72,12 +72,12 @@ var links = []mutation{
 		"H12", "whom the directory knows dead stays in the passive view", "overlay/hyparview/views.go",
 		"v.passive.Delete(id)\n\tv.coolDown(now, id, v.cfg.CoolDown, max(1, incarnation))",
 		"v.coolDown(now, id, v.cfg.CoolDown, max(1, incarnation))",
-		swarm(16), "",
+		swarm(50), "",
 	},
 	{
 		"H13", "every request has high priority", "overlay/hyparview/ask.go",
 		`return v.active.Len() <= 1 && v.refusals >= 2*v.cfg.Requests`,
 		`return true`,
-		swarm(23), "",
+		swarm(25), "",
 	},
 }
