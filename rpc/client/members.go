@@ -8,6 +8,8 @@ import (
 	"iter"
 	"time"
 
+	"google.golang.org/grpc/connectivity"
+
 	starlingv1 "github.com/starlingmesh/starling/rpc/starling/v1"
 )
 
@@ -83,6 +85,7 @@ func (c *Client) AwaitPeers(ctx context.Context, count int, opts ...CallOption) 
 	if o.timeout <= 0 {
 		o.timeout = 30 * time.Second
 		if end, ok := ctx.Deadline(); ok {
+			c.connected(ctx)
 			o.timeout = time.Until(end) * 9 / 10 // the answer is to come before the deadline
 		}
 	}
@@ -93,6 +96,22 @@ func (c *Client) AwaitPeers(ctx context.Context, count int, opts ...CallOption) 
 		return nil, fmt.Errorf("await peers: %w", fromStatus(err))
 	}
 	return &Peers{Satisfied: r.GetSatisfied(), Alive: int(r.GetAlive()), Wanted: int(r.GetWanted()), Members: membersOf(r.GetMembers())}, nil
+}
+
+// connected waits for the connection that asks about members, which is opened
+// when it is first used, or until there is none to be had.
+func (c *Client) connected(ctx context.Context) {
+	c.conn.Connect()
+	for {
+		switch state := c.conn.GetState(); state {
+		case connectivity.Idle, connectivity.Connecting:
+			if !c.conn.WaitForStateChange(ctx, state) {
+				return
+			}
+		default: // ready, or the call itself tells why not
+			return
+		}
+	}
 }
 
 // Status tells how the sidecar is, in the API's own words.

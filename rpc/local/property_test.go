@@ -314,7 +314,7 @@ func (w *town) sessionHolds(p *person) {
 	case err == nil && resting && p.babbled:
 		w.rt.Fatalf("S1: application %d babbled, and its session goes on", p.number)
 	case err != nil:
-		if _, pipe := p.stream.(*directApp); errors.Is(err, io.EOF) && !(pipe && p.dawdled) { // a pipe, other than a socket, holds no goodbye for who does not read
+		if _, pipe := p.stream.(*directApp); errors.Is(err, io.EOF) && (!pipe || !p.dawdled) { // a pipe, other than a socket, holds no goodbye for who does not read
 			w.rt.Fatalf("S2: the session of application %d was ended without a word", p.number)
 		}
 		w.hangUp(p, true)
