@@ -73,7 +73,8 @@ mutations: ## for each invariant a change to production code that breaks it, and
 fuzz: ## every fuzz target for FUZZTIME (default 20s) each
 	.ci/fuzz $(or $(FUZZTIME),20s)
 
-figures: ## the protocols' figures in virtual time, beside what was expected of them (minutes; NODES=1000 takes many times as long)
+# NODES are whole nodes (64; 1000 takes an hour), LARGE those of the overlay alone (10000). UPDATE=1 writes the rows into the report.
+figures: ## the protocols' figures in virtual time, beside the papers', at 10,000 nodes (LARGE=1000 NODES=64 is what make test plays)
 	.ci/figures
 
 generate: ## the generated code, the example configuration, the chart's README and schema, from their sources

@@ -3,6 +3,7 @@ package figures
 import (
 	"flag"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -12,18 +13,21 @@ import (
 )
 
 var (
-	nodes  = flag.Int("nodes", 64, "how many nodes the experiments have")
+	nodes  = flag.Int("nodes", 64, "how many nodes the experiments with whole nodes have")
+	large  = flag.Int("large", 1000, "how many nodes the experiments with the overlay alone have")
 	only   = flag.String("only", "", "only these experiments, with commas between them; empty: all")
 	update = flag.Bool("update", false, "write the rows into the committed report")
 )
 
-// experiments are all there are. Each makes worlds of its own.
+// experiments are all there are. Each makes worlds of its own, of whole nodes or of the overlay alone.
 var experiments = []struct {
-	name string
-	run  func(*testing.T, int) []row
+	name  string
+	alone bool
+	run   func(*testing.T, int) []row
 }{
-	{"calm", calm}, {"wave", wave}, {"crashes", crashes}, {"halves", halves}, {"replaced", replaced}, {"stalls", stalls},
-	{"flipflop", flipFlop}, {"slowlinks", slowLinks},
+	{"calm", false, calm}, {"crashes", false, crashes}, {"halves", false, halves}, {"replaced", false, replaced}, {"stalls", false, stalls},
+	{"flipflop", false, flipFlop}, {"loss", false, loss}, {"slowlinks", false, slowLinks}, {"wave", false, waves},
+	{"tree", true, tree}, {"massacre", true, massacre}, {"dying", true, dying}, {"largewave", true, largeWave},
 }
 
 // TestFiguresAreNoWorseThanTheCommittedReport prints every figure beside the papers' and our goals.
@@ -33,11 +37,20 @@ func TestFiguresAreNoWorseThanTheCommittedReport(t *testing.T) {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), e.name) {
 			continue
 		}
-		for _, r := range e.run(t, *nodes) {
-			r.nodes = *nodes
+		size, mark := *nodes, ""
+		if e.alone {
+			size, mark = *large, overlayAlone
+		}
+		for _, r := range e.run(t, size) {
+			if r.what = mark + r.what; r.nodes == 0 {
+				r.nodes = size
+			}
 			rows = append(rows, r)
 			fmt.Println(r.String())
 		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Printf("# %s: %d nodes; memory from the system so far %.2f GiB\n", e.name, size, float64(m.Sys)/(1<<30))
 	}
 	compare(t, rows, *only == "", *update)
 }
@@ -98,11 +111,41 @@ func (l *lab) known(victim *sim.Node) float64 {
 	return took.Seconds()
 }
 
+// waves: at 10 and at 100 nodes, and at as many as the other experiments have if these are more.
+func waves(t *testing.T, n int) []row {
+	sizes := []int{10, 100}
+	if n > 100 {
+		sizes = append(sizes, n)
+	}
+	var rows []row
+	for _, size := range sizes {
+		l, _ := join(t, size, nil)
+		l.Run(15 * time.Second)
+		for _, r := range wave(l, size) {
+			r.nodes = size
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+// largeWave: the same of the overlay alone.
+func largeWave(t *testing.T, n int) []row { return wave(crowd(t, n, 5), n) }
+
+// settle waits until the living know each other, and no more.
+func (l *lab) settle() {
+	if l.census != nil {
+		l.enumerate()
+		l.Run(2 * cycle)
+		return
+	}
+	l.Until(2*time.Minute, func() bool { return l.Settled() == "" })
+	l.Run(10 * time.Second)
+}
+
 // wave: asking everybody, with nodes that were dead before it without a word, and with nodes that die during it.
-func wave(t *testing.T, n int) []row {
+func wave(l *lab, n int) []row {
 	design := map[int]string{10: "4.0 ms, 48 messages", 100: "7.3 ms, 523", 1000: "12 ms, 5,266", 10000: "18 ms, 52,648"}
-	l, _ := join(t, n, nil)
-	l.Run(15 * time.Second)
 	took, cost, verdicts := l.ask(nil)
 	rows := []row{
 		{what: "wave: last verdict after, ms", paper: design[n], goal: small, got: took},
@@ -126,8 +169,7 @@ func wave(t *testing.T, n int) []row {
 			row{what: fmt.Sprintf("wave, %d %% die during it: one verdict each, %%", during), paper: "-", goal: atLeast(100), got: min(100, 100*float64(given)/up)}, // the dead of the last minute are asked, too
 			row{what: fmt.Sprintf("wave, %d %% die during it: survivors' replies, %%", during), paper: "-", goal: atLeast(100),
 				got: 100 * min(1, float64(verdicts["replied"])/(up-float64(len(dying))))})
-		l.Until(time.Minute, func() bool { return l.Settled() == "" })
-		l.Run(10 * time.Second)
+		l.settle()
 	}
 	for _, silent := range []int{2, 10, 30} {
 		for _, v := range l.some(silent) {
@@ -139,8 +181,7 @@ func wave(t *testing.T, n int) []row {
 			row{what: fmt.Sprintf("wave, %d %% crashed silently just before: last verdict after, ms", silent), paper: "-", goal: atMost(2005), got: took},
 			row{what: fmt.Sprintf("wave, %d %% crashed silently just before: survivors' replies, %%", silent), paper: "-", goal: atLeast(100),
 				got: 100 * float64(verdicts["replied"]) / up, why: "survivors behind several silent relays are reached too late for the budget of 2 s"})
-		l.Until(2*time.Minute, func() bool { return l.Settled() == "" })
-		l.Run(10 * time.Second)
+		l.settle()
 	}
 	l.fine()
 	return rows
@@ -197,76 +238,6 @@ func replaced(t *testing.T, n int) []row {
 	took, _ := l.Until(3*time.Minute, func() bool { return l.Settled() == "" })
 	l.fine()
 	return []row{{what: "half replaced at once: one cluster that knows itself, s after", paper: "-", goal: atMost(60), got: took.Seconds()}}
-}
-
-// stalls: Lifeguard's experiment. Some nodes stop for a while and run as long, again and again.
-func stalls(t *testing.T, n int) []row {
-	var rows []row
-	for _, share := range []int{1, 16, 32} {
-		l, _ := join(t, n, nil)
-		l.Run(10 * time.Second)
-		victims := l.some(share)
-		ill := map[*sim.Node]bool{}
-		for _, v := range victims {
-			ill[v] = true
-			block := 16 * time.Millisecond << l.rng.IntN(12) // to 32.8 s
-			for at := time.Duration(0); at < 90*time.Second; at += 2 * block {
-				l.After(at, func() { l.Pause(v) })
-				l.After(at+block, func() { l.Resume(v) })
-			}
-		}
-		wrong := 0
-		for range 450 {
-			l.Run(200 * time.Millisecond)
-			up := l.Up()
-			for _, o := range up {
-				for _, about := range up {
-					if !ill[o] && !ill[about] && !l.Tells(o, about) {
-						wrong++
-					}
-				}
-			}
-		}
-		l.fine()
-		rows = append(rows, row{what: fmt.Sprintf("Lifeguard: %d %% stall for 16 ms to 32 s: healthy ones called down", share), paper: "SWIM: many",
-			goal: atMost(0), got: float64(wrong), why: "healthy nodes are taken for down while stalled ones accuse"})
-	}
-	return rows
-}
-
-// flipFlop: Rapid's experiment. 1 % of all nodes hear nobody for 20 s, then do, and so on.
-func flipFlop(t *testing.T, n int) []row {
-	l, _ := join(t, n, nil)
-	l.Run(10 * time.Second)
-	victims := l.some(1)
-	for range 3 {
-		var mend []func()
-		for _, v := range victims {
-			mend = append(mend, l.OneWay(v, true))
-		}
-		l.Run(20 * time.Second)
-		for _, f := range mend {
-			f()
-		}
-		l.Run(20 * time.Second)
-	}
-	ill := map[*sim.Node]bool{}
-	for _, v := range victims {
-		ill[v] = true
-	}
-	healthy, told := 0, 0
-	for _, o := range l.Up() {
-		for _, about := range l.Up() {
-			if !ill[o] && !ill[about] {
-				healthy++
-				if l.Tells(o, about) {
-					told++
-				}
-			}
-		}
-	}
-	l.fine()
-	return []row{{what: "Rapid's flip-flop, 3 rounds: healthy ones known up, %", paper: "100", goal: atLeast(100), got: 100 * float64(told) / float64(healthy)}}
 }
 
 // slowLinks: iroh-gossip's bars at 100 peers, links of 10 to 50 ms.

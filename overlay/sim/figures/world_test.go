@@ -13,19 +13,26 @@ import (
 // lab is a world with discovery that knows every living node, and a die for what the experiment draws.
 type lab struct {
 	*sim.World
-	t   *testing.T
-	rng *rand.Rand
+	t      *testing.T
+	rng    *rand.Rand
+	census *census // shared by all; nil: each has a directory of its own
+}
+
+// newLab makes it, without a node.
+func newLab(t *testing.T, n int, change func(*sim.Config)) *lab {
+	t.Helper()
+	cfg := sim.Calm(7)
+	if change != nil {
+		change(&cfg)
+	}
+	return &lab{World: sim.New(cfg), t: t, rng: rand.New(rand.NewPCG(7, uint64(n)))}
 }
 
 // join makes a world of n nodes that start within 5 s, with 3 contacts. It tells how long they took to be one cluster that
 // knows itself, counted from the first start.
 func join(t *testing.T, n int, change func(*sim.Config)) (*lab, time.Duration) {
 	t.Helper()
-	cfg := sim.Calm(7)
-	if change != nil {
-		change(&cfg)
-	}
-	l := &lab{World: sim.New(cfg), t: t, rng: rand.New(rand.NewPCG(7, uint64(n)))}
+	l := newLab(t, n, change)
 	l.Discovery(func(node *sim.Node) { node.Contacts(l.contacts(3)...) })
 	for i := range n {
 		l.After(time.Duration(i)*5*time.Second/time.Duration(n), func() { l.start() })
@@ -103,10 +110,32 @@ func (l *lab) spread(count int, every time.Duration, by func(i int) *sim.Node) (
 	var last []float64
 	for i := first; i < l.Broadcasts(); i++ {
 		n, h := l.Reached(i, up)
-		reached += float64(n) / float64(len(up)) / float64(count)
+		reached += float64(n) / float64(len(up))
 		last = append(last, float64(h))
 	}
-	return median(copies), median(last), 100 * reached
+	return median(copies), median(last), 100 * reached / float64(count)
+}
+
+// span is how many nodes can be reached from one, itself included, and how many links the farthest of them is away.
+func (l *lab) span(from *sim.Node) (reached int, depth float64) {
+	nodes := map[peer.ID]*sim.Node{}
+	for _, n := range l.Up() {
+		nodes[n.ID] = n
+	}
+	far, queue := map[*sim.Node]int{from: 0}, []*sim.Node{from}
+	for ; ; queue = queue[1:] {
+		for _, id := range queue[0].Core().Active() {
+			if to := nodes[id]; to != nil {
+				if _, seen := far[to]; !seen {
+					far[to] = far[queue[0]] + 1
+					queue = append(queue, to)
+				}
+			}
+		}
+		if len(queue) == 1 {
+			return len(far), float64(far[queue[0]])
+		}
+	}
 }
 
 // graph is the active views: mean shortest path, the longest, clustering, mean degree.
