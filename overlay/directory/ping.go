@@ -120,7 +120,7 @@ func (d *Directory) Receive(now time.Time, id proto.LinkID, from peer.ID, msg pr
 // Heard notes a first-hand sign of life, any message from an authenticated
 // peer. It shows in Member and decides nothing: only a pong answers a ping.
 func (d *Directory) Heard(now time.Time, from peer.ID) {
-	r := (*record)(nil)
+	var r *record
 	if l := d.linkTo(from); l == nil {
 		r, _ = d.records.Get(from)
 	} else {

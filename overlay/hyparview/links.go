@@ -20,18 +20,19 @@ const (
 	stateClosing                   // hung up; nothing counts but its LinkDown
 )
 
-// link is one connection, from its LinkUp to its LinkDown.
+// link is one connection, from its LinkUp to its LinkDown. What every step
+// looks at stands first, so that it is little memory.
 type link struct {
-	id    proto.LinkID
-	peer  proto.PeerInfo
-	state state
-	ours  bool // we dialled it
-
-	attempt     attempt   // what it was dialled for
-	since       time.Time // when it became active
+	id          proto.LinkID
+	state       state
+	ours        bool      // we dialled it
 	deadline    time.Time // idle, asked, draining: until when
 	bridgeUntil time.Time // active: can not be evicted before; zero: ordinary
-	why         string    // draining: for NeighborDown
+
+	peer    proto.PeerInfo
+	attempt attempt   // what it was dialled for
+	since   time.Time // when it became active
+	why     string    // draining: for NeighborDown
 }
 
 func (l *link) bridge() bool { return !l.bridgeUntil.IsZero() }

@@ -8,28 +8,28 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// neighbor is one link of the active view, as broadcasts see it.
+// neighbor is one link of the active view, as broadcasts see it. What every
+// step looks at stands first, so that it is little memory.
 type neighbor struct {
 	link proto.LinkID
 	peer peer.ID
 
 	// lazy has a bit per stream: set, the link gets announcements only; clear,
 	// it gets the broadcasts. Eager and lazy are so always the whole view (P1).
-	lazy   uint16
-	pruned [proto.Streams]time.Time // when we last sent it a Prune
+	lazy uint16
 
-	announce   []named // gathered for the next IHave
-	announceAt time.Time
-	graft      []named // gathered within one step for the next Graft
-	miss       []named // and for the next GraftMiss
+	announceAt time.Time // when announce goes out
+	owedAt     time.Time // when to go on with owed
 
-	owed   []named   // it asked for them, and its budget did not cover them yet
-	owedAt time.Time // when to go on
+	wants    int     // missing broadcasts that its messages made us wait for; its own quota
+	announce []named // gathered for the next IHave
+	graft    []named // gathered within one step for the next Graft
+	miss     []named // and for the next GraftMiss
+	owed     []named // it asked for them, and its budget did not cover them yet
 
-	wants    int       // missing broadcasts that its messages made us wait for; its own quota
-	answered time.Time // when it last gave us what we asked for
-
-	served bucket // bytes of grafted broadcasts it may still get
+	answered time.Time                // when it last gave us what we asked for
+	served   bucket                   // bytes of grafted broadcasts it may still get
+	pruned   [proto.Streams]time.Time // when we last sent it a Prune
 
 	rtts [32]time.Duration // last round trips; a ring
 	rtt  int               // next place in rtts

@@ -366,8 +366,11 @@ func (n *Node) end(orderly bool) {
 	n.links = nil
 }
 
-// nameOf is how the story calls a process.
+// nameOf is how the story calls a process; nobody hears it if there is no log.
 func (w *World) nameOf(id peer.ID) string {
+	if w.cfg.Log == nil {
+		return ""
+	}
 	if n, ok := w.checks.byID[id]; ok {
 		return n.String()
 	}

@@ -27,7 +27,8 @@ var experiments = []struct {
 }{
 	{"calm", false, calm}, {"crashes", false, crashes}, {"halves", false, halves}, {"replaced", false, replaced}, {"stalls", false, stalls},
 	{"flipflop", false, flipFlop}, {"loss", false, loss}, {"slowlinks", false, slowLinks}, {"wave", false, waves},
-	{"tree", true, tree}, {"massacre", true, massacre}, {"dying", true, dying}, {"largewave", true, largeWave},
+	{"tree", true, tree}, {"massacre50", true, massacre(50)}, {"massacre80", true, massacre(80)}, {"massacre90", true, massacre(90)},
+	{"massacre95", true, massacre(95)}, {"dying", true, dying}, {"largewave", true, largeWave},
 }
 
 // TestFiguresAreNoWorseThanTheCommittedReport prints every figure beside the papers' and our goals.
@@ -130,7 +131,7 @@ func waves(t *testing.T, n int) []row {
 }
 
 // largeWave: the same of the overlay alone.
-func largeWave(t *testing.T, n int) []row { return wave(crowd(t, n, 5), n) }
+func largeWave(t *testing.T, n int) []row { return wave(crowd(t, n, joinGap, 5), n) }
 
 // settle waits until the living know each other, and no more.
 func (l *lab) settle() {

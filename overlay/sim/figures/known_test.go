@@ -14,6 +14,7 @@ import (
 // The nodes are whole but for that: their views, broadcasts, calls, links and healing are production's.
 type census struct {
 	roster *proto.Roster
+	byID   map[peer.ID]*proto.Member // the same; looked up only
 }
 
 // shared makes the Directory of sim.Config.
@@ -25,8 +26,10 @@ func (c *census) shared(self proto.Entry, now time.Time) core.Directory {
 // list says that exactly these live.
 func (c *census) list(living []*proto.Entry) {
 	r := &proto.Roster{Revision: c.roster.Revision + 1}
+	c.byID = make(map[peer.ID]*proto.Member, len(living))
 	for _, e := range living {
-		r.Members = append(r.Members, &proto.Member{Entry: e, Status: proto.StatusAlive})
+		m := &proto.Member{Entry: e, Status: proto.StatusAlive}
+		r.Members, c.byID[e.ID] = append(r.Members, m), m
 	}
 	slices.SortFunc(r.Members, func(a, b *proto.Member) int { return a.Entry.ID.Compare(b.Entry.ID) })
 	c.roster = r
@@ -41,7 +44,7 @@ type known struct {
 }
 
 func (k *known) Self() *proto.Entry              { return &k.self }
-func (k *known) Member(id peer.ID) *proto.Member { return k.roster.Get(id) }
+func (k *known) Member(id peer.ID) *proto.Member { return k.byID[id] }
 func (k *known) Roster() *proto.Roster           { return k.roster }
 func (k *known) Len() int                        { return len(k.roster.Members) }
 func (k *known) Health() int                     { return 0 }

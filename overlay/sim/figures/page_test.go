@@ -66,11 +66,11 @@ the first column.
 Rows of *the overlay alone* are of nodes that are whole but for their directory: views, broadcasts, calls, links, healing and wire are
 production's, every message is encoded and parsed and every invariant watched, but who is a member is told by the experiment and shared
 by all, because ten thousand directories of ten thousand members take more memory than a machine has. Nobody is declared down in
-them, and islands that the views leave stay. All other rows are of whole nodes. A broadcast "at once" is one of 100 in the ten seconds
+them, and islands that the views leave stay. All other rows are of whole nodes. A broadcast "at once" is one of 50 in the ten seconds
 (a cycle: the time in which each node shuffles once) after the crash, and counts as arrived until two seconds after the last: repairs
 are in it, unlike in the paper's figure 2, which counts what gets through while the views are still broken; the paper has 1,000 there.
 "30 s later" is from the third cycle on, with a discovery that names three living nodes to whoever asks. Before a crash the nodes
-have joined one by one, each at one other, and shuffled twice, before table 1 twenty times (the paper: fifty).
+have joined one by one, each at one other, and shuffled once, before table 1 twenty times, before the rest five times (the paper: fifty).
 
 ![reached after a crash](figure2.svg)
 ![cycles to heal](figure4.svg)
