@@ -165,12 +165,15 @@ func TestHandlersErrorsAndPanicsArrive(t *testing.T) {
 			return client.Payload{}, errors.New("broken")
 		},
 		"panics": func(context.Context, *client.Request) (client.Payload, error) { panic("boom") },
+		"quotes": func(context.Context, *client.Request) (client.Payload, error) {
+			return client.Payload{}, errors.New("cannot read \xff")
+		},
 	} {
 		if err := c.Handle(t.Context(), method, h); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for method, want := range map[string]string{"typed": "not_found: no k", "plain": "error: broken", "panics": "panic: the handler panicked: boom"} {
+	for method, want := range map[string]string{"typed": "not_found: no k", "plain": "error: broken", "panics": "panic: the handler panicked: boom", "quotes": "error: cannot read ?"} {
 		v, err := c.Call(t.Context(), "a", method, client.Payload{})
 		if err != nil {
 			t.Fatal(err)
@@ -181,6 +184,9 @@ func TestHandlersErrorsAndPanicsArrive(t *testing.T) {
 	}
 	if v, err := c.Call(t.Context(), "a", "large", client.Payload{}); err != nil || v.Err == nil || v.Err.Code != "reply_too_large" {
 		t.Errorf("a large reply: %+v, %v", v, err)
+	}
+	if v, err := c.Call(t.Context(), "a", "plain", client.Payload{ContentType: "\xfe"}, client.Metadata("k\xff", "v\xff")); err != nil || v.Err == nil {
+		t.Errorf("a call whose strings are no UTF-8: %+v, %v", v, err)
 	}
 	if v, err := c.Call(t.Context(), "a", "typed", client.Payload{}); err != nil || v.Err.Details.String() != "k" {
 		t.Errorf("details: %+v, %v", v, err)

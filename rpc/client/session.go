@@ -6,10 +6,12 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/starlingmesh/starling/overlay/sock"
 	"github.com/starlingmesh/starling/rpc/direct"
@@ -308,8 +310,51 @@ func (s *session) flush() {
 			return
 		}
 		s.mu.Unlock()
-		_ = s.conn.Send(&starlingv1.SessionRequest{Frames: batch})
+		m := &starlingv1.SessionRequest{Frames: batch}
+		if err := s.conn.Send(m); errors.Is(err, direct.ErrBadMessage) {
+			mend(m.ProtoReflect())
+			_ = s.conn.Send(m)
+		}
 	}
+}
+
+// mend puts a question mark for what is no UTF-8 in the strings of a message,
+// such as a handler's error that quotes what it read: protobuf does not encode
+// it, and the frames that share the message would be lost with it. Maps and
+// lists may be the application's, and are replaced.
+func mend(m protoreflect.Message) {
+	valid := func(v protoreflect.Value) protoreflect.Value {
+		return protoreflect.ValueOfString(strings.ToValidUTF8(v.String(), "?"))
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		text := f.Kind() == protoreflect.StringKind
+		switch {
+		case f.IsMap():
+			if f.MapKey().Kind() == protoreflect.StringKind && f.MapValue().Kind() == protoreflect.StringKind {
+				fresh := m.NewField(f)
+				v.Map().Range(func(k protoreflect.MapKey, e protoreflect.Value) bool {
+					fresh.Map().Set(valid(k.Value()).MapKey(), valid(e))
+					return true
+				})
+				m.Set(f, fresh)
+			}
+		case f.IsList() && text:
+			fresh := m.NewField(f)
+			for i := range v.List().Len() {
+				fresh.List().Append(valid(v.List().Get(i)))
+			}
+			m.Set(f, fresh)
+		case f.IsList() && f.Kind() == protoreflect.MessageKind:
+			for i := range v.List().Len() {
+				mend(v.List().Get(i).Message())
+			}
+		case text:
+			m.Set(f, valid(v))
+		case f.Kind() == protoreflect.MessageKind:
+			mend(v.Message())
+		}
+		return true
+	})
 }
 
 // cut tells how many of the frames go into the next message.

@@ -32,7 +32,8 @@ const (
 	bufferMax = 64 << 10 // largest buffer that is kept while nothing goes
 )
 
-// ErrBadMessage: what the other side sent is no message, or one beyond the bound.
+// ErrBadMessage: what the other side sent is no message, or one beyond the bound;
+// or what is to be sent cannot be encoded, and nothing of it was.
 var ErrBadMessage = errors.New("not a message of a session")
 
 // Conn is one end. One goroutine may send and one receive at a time.
@@ -52,7 +53,7 @@ func New(c net.Conn, most int) *Conn { return &Conn{Conn: c, max: most} }
 func (c *Conn) Send(m proto.Message) error {
 	out, err := proto.MarshalOptions{}.MarshalAppend(append(c.out[:0], make([]byte, headSize)...), m)
 	if err != nil {
-		return fmt.Errorf("encode a message: %w", err)
+		return fmt.Errorf("%w: %w", ErrBadMessage, err)
 	}
 	binary.BigEndian.PutUint32(out, uint32(len(out)-headSize))
 	if c.out = out; cap(out) > bufferMax {
