@@ -191,3 +191,33 @@ func TestANewcomerHearsWhatIsSaidFromThenOn(t *testing.T) {
 	w.wantEverywhere(ids...)
 	w.wantNoGaps()
 }
+
+// A part hears number 2 of an origin and then loses it. Who was told of number 1 in time is told that it is lost. Who hears
+// number 2 first cannot know whether number 1 is older than itself: it begins at 2, and what comes later changes nothing.
+func TestASequenceBeginsWithTheFirstWordWhereNobodyHasWhatCameBefore(t *testing.T) {
+	w := newWorld(t, 1, 3, Default())
+	first := w.connect(0, 1)
+	w.connect(1, 2)
+	w.run(2 * time.Second)
+	w.cut(first)
+	w.run(5 * time.Millisecond)
+	one := w.say(0, 1)
+	again := w.connect(0, 1)
+	two := w.say(0, 1)
+	w.run(2 * time.Millisecond)
+	w.cut(again)
+	w.run(time.Second)
+	w.connect(0, 2)
+	w.run(time.Second)
+	three := w.say(0, 1)
+	w.run(10 * time.Second)
+	k := key{one.Origin, one.Stream}
+	for i, gaps := range []uint64{0, 1, 0} {
+		n := w.nodes[i]
+		_, early := n.got[one]
+		if early != (i == 0) || n.gaps[k] != gaps {
+			t.Errorf("node %d: number 1 is here: %v, and %d are told as lost, want %d", i, early, n.gaps[k], gaps)
+		}
+	}
+	w.wantEverywhere(two, three)
+}
