@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/directory"
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
@@ -45,6 +46,9 @@ func (c *Core) request(now time.Time, l *link, self proto.PeerInfo, msg proto.Me
 			c.refuse(l.id, proto.RefuseFull)
 		}
 	case directory.NameInUse:
+		if self.Name == c.dir.Self().Name {
+			c.twin = self.ID
+		}
 		c.refuse(l.id, proto.RefuseNameInUse)
 	case directory.Superseded:
 		c.refuse(l.id, proto.RefuseSuperseded)
@@ -84,14 +88,18 @@ func (c *Core) holdDeadline() time.Time {
 }
 
 // refused: a contact says that we may not join at all. A node that holds links
-// already is a member, whatever a contact says.
-func (c *Core) refused(why proto.RefuseWhy) {
+// already is a member, whatever a contact says. Two lonely processes of one
+// name that refused each other must not both end: the one of the lower ID stays.
+func (c *Core) refused(by peer.ID, why proto.RefuseWhy) {
 	if len(c.views.Active()) > 0 || c.leave.stage != leaveNot {
 		return
 	}
 	name := c.dir.Self().Name
 	switch why {
 	case proto.RefuseNameInUse:
+		if by == c.twin && c.self.Less(by) {
+			return
+		}
 		c.inner.Add(proto.Fatal{Why: "name in use: a living node is called " + name + "; give this one another name, or end the other first"})
 	case proto.RefuseSuperseded:
 		c.inner.Add(proto.Fatal{Why: "superseded: a newer process is called " + name})

@@ -27,8 +27,9 @@ type Core struct {
 	links   map[proto.LinkID]*link // every open connection; looked up only
 	learnAt time.Time              // the views are told the living members then
 	leave   leaving
-	running int    // dispatches without a local result
-	held    []held // requests that wait for the directory's word on their name
+	running int     // dispatches without a local result
+	held    []held  // requests that wait for the directory's word on their name
+	twin    peer.ID // the last process of our own name that we refused
 
 	next   time.Time // the Deadline
 	others time.Time // the deadline of all but the wave

@@ -29,7 +29,7 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 		c.views.Receive(now, l.id, l.peer.ID, m, out)
 		c.forgetDead(now)
 		if m, ok := m.(proto.Refuse); ok {
-			c.refused(m.Why)
+			c.refused(l.peer.ID, m.Why)
 		}
 	case proto.ShuffleReply:
 		c.views.Receive(now, l.id, l.peer.ID, m, out)

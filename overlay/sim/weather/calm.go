@@ -33,6 +33,10 @@ func (y *Weather) calm() {
 		w.Fail("after %v of calm: %s", took, w.SettledAmong(still(core)))
 		return
 	}
+	if len(still(core)) == 0 {
+		w.Fail("D3: all of the core have ended, each for a name that another of them had")
+		return
+	}
 	w.Report.Recovered = append(w.Report.Recovered, took)
 	w.Say("recovered after %v", took)
 	y.proof(still(core))
