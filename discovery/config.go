@@ -14,7 +14,8 @@ type Config struct {
 	// the dead are tried for longer. 1s to 1h.
 	Grace time.Duration `yaml:"grace"`
 	// Debounce (debounce, 100ms) is how long changes are gathered before the
-	// overlay is told. Too long delays a join; 0 tells every change.
+	// overlay is told. Too long delays a join; 0 tells every change. After four
+	// in a row the pace is a millisecond for each candidate, at most 2 s.
 	Debounce time.Duration `yaml:"debounce"`
 	// StartJitter (start_jitter, 250ms) is the most that a node waits before it
 	// offers its first contacts, so that a fleet started at once does not dial

@@ -190,17 +190,22 @@ func TestTheOverlaysNewsWaitLonger(t *testing.T) {
 	})
 }
 
+// observeThousand has a source name n0 to n999.
+func (s *script) observeThousand() (names []string) {
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("n%d", i))
+	}
+	s.observe(Complete{Candidates: peers(strings.Join(names, " "))})
+	return names
+}
+
 // Choosing among a thousand takes milliseconds: whoever did so for each dial, as the lonely dial on and on, could do little else.
 func TestAThousandContactsThatDoNotAnswerAreNotChosenAnewForEachDial(t *testing.T) {
 	for _, isolated := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
 			s := newScript()
 			r := run(t, nil, s.source("one"))
-			var names []string
-			for i := range 1000 {
-				names = append(names, fmt.Sprintf("n%d", i))
-			}
-			s.observe(Complete{Candidates: peers(strings.Join(names, " "))})
+			names := s.observeThousand()
 			wait(time.Second)
 			r.Isolated(isolated)
 			synctest.Wait()
@@ -226,11 +231,7 @@ func TestARolloutOfAThousandIsFollowedEachSecondAndALoneChangeAtOnce(t *testing.
 	bubble(t, func(t *testing.T) {
 		s := newScript()
 		r := run(t, nil, s.source("one"))
-		var names []string
-		for i := range 1000 {
-			names = append(names, fmt.Sprintf("n%d", i))
-		}
-		s.observe(Complete{Candidates: peers(strings.Join(names, " "))})
+		s.observeThousand()
 		wait(10 * time.Second)
 		before := r.times()
 		for i := range 600 {

@@ -87,7 +87,8 @@ type Discovery struct {
 	// How long a source must have withdrawn an address before that counts, and over which a suspicious answer must be
 	// confirmed. Shorter: a hiccup of DNS looks like a departure; longer: the addresses of the dead are tried for longer.
 	Grace time.Duration `yaml:"grace" range:"1s..1h"`
-	// How long changes are gathered before the overlay is told.
+	// How long changes are gathered before the overlay is told. Where one change chases the next, as in a rollout, it is
+	// told less often, the more addresses there are: of 1,000 once a second, and every 2 s at least.
 	Debounce time.Duration `yaml:"debounce" range:"0s..10s"`
 	// The most that a node waits before its first contacts, so that a fleet started at once does not dial at once.
 	StartJitter time.Duration `yaml:"start_jitter" range:"0s..1m"`

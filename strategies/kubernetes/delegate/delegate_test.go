@@ -143,6 +143,24 @@ func TestWhatTwoWatchersHaveSaidIsNotRepeated(t *testing.T) {
 	w.wantAllKnowAll()
 }
 
+// A pod that went and came back alike: who lags says what was true before it went, and that is not yet said.
+func TestWhatALaggardSaysOfAnEarlierLifeSparesNobodyTheWord(t *testing.T) {
+	for version, want := range map[uint64]int{100: 1, 120: 0} {
+		w := settled(t, 9, 100)
+		watcher, other := w.ranked()[5], w.ranked()[2]
+		back := candidate("back", 1000)
+		watcher.Watched(w.now, 120, []discovery.Candidate{back}, nil)
+		watcher.Receive(w.now, other.id, Message{Version: version, Upserts: []discovery.Candidate{back}})
+		said := 0
+		for _, m := range watcher.Tick(w.now.Add(time.Second)).Publish {
+			said += len(m.Upserts)
+		}
+		if said != want {
+			t.Errorf("another said it at version %d, it is of 120: told %d times, want %d", version, said, want)
+		}
+	}
+}
+
 // Where all watch nobody tells anybody, and what there would be to tell is not kept.
 func TestWhoTellsNobodyKeepsNothingToTell(t *testing.T) {
 	w := settled(t, 6, 30)
