@@ -38,6 +38,7 @@ CROWD := STARLING_CROWD=1 go test -p 1 -count=1 -timeout 10m
 check: ## what to run before a commit: build, lint, tests without -race, 20 seeds; ends with ok (under 60 s, warm)
 check: lint
 	go build ./...
+	cd charts/test && go test -run IsCurrent .
 	SEEDS=20 go test ./...
 	@echo ok
 
