@@ -157,7 +157,7 @@ func playOne(t *testing.T) {
 		log = func(line string) { fmt.Println(line) }
 	}
 	w := weather.Draw(weather.Plan{Seed: *sim.SeedFlag, Nodes: *nodesFlag, Only: only, Safety: *safetyFlag}).Play(log)
-	fmt.Printf("%d steps\n%s", w.Steps(), w.Report.String())
+	fmt.Printf("%d steps, trace %016x\n%s", w.Steps(), w.Hash(), w.Report.String())
 	if w.Failed() != "" {
 		t.Fatal(w.Failed())
 	}
