@@ -1,6 +1,7 @@
 package core
 
 import (
+	"iter"
 	"math/rand/v2"
 	"time"
 
@@ -104,6 +105,15 @@ func (c *Core) CheckAll() {
 
 // Roster is everybody known, immutable, the same until something changes.
 func (c *Core) Roster() *proto.Roster { return c.dir.Roster() }
+
+// Members are everybody known, in the order of the IDs, kept nowhere.
+func (c *Core) Members() iter.Seq[proto.Member] { return c.dir.Members() }
+
+// Member is what is known of one node, or nil.
+func (c *Core) Member(id peer.ID) *proto.Member { return c.dir.Member(id) }
+
+// Revision is that of the roster, without making one.
+func (c *Core) Revision() uint64 { return c.dir.Revision() }
 
 // Self is what this node says of itself now. It must not be changed.
 func (c *Core) Self() *proto.Entry { return c.dir.Self() }
@@ -270,7 +280,7 @@ func (c *Core) wants(now time.Time, w healWants) {
 func (c *Core) learn(now time.Time) {
 	c.learnAt = time.Time{}
 	living := make([]*proto.Entry, 0, c.dir.Len())
-	for _, m := range c.dir.Roster().Members {
+	for m := range c.dir.Members() {
 		if (m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect) && m.Entry.ID != c.self {
 			living = append(living, m.Entry)
 		}

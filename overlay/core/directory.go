@@ -1,6 +1,7 @@
 package core
 
 import (
+	"iter"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/directory"
@@ -17,7 +18,9 @@ type Directory interface {
 	// Who is a member.
 	Self() *proto.Entry
 	Member(id peer.ID) *proto.Member
-	Roster() *proto.Roster
+	Members() iter.Seq[proto.Member]
+	Revision() uint64
+	Roster() *proto.Roster // for those who keep it: it is made of as many values as there are members
 	Len() int
 	Health() int
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -131,9 +132,12 @@ func (h *heal) name(now time.Time) {
 // Contacts takes what discovery vouches for now.
 func (h *heal) Contacts(list []proto.Contact) { h.contacts, h.stale = list, true }
 
-// members is what healing reads of the directory, and only when it needs it: a
-// roster that nobody asks for costs nothing.
-type members interface{ Roster() *proto.Roster }
+// members is what healing reads of the directory, and only when something has
+// changed.
+type members interface {
+	Members() iter.Seq[proto.Member]
+	Revision() uint64
+}
 
 // Wake does what is due.
 func (h *heal) Wake(now time.Time, all members, out *proto.Out) healWants {
@@ -146,13 +150,13 @@ func (h *heal) Wake(now time.Time, all members, out *proto.Out) healWants {
 	}
 	if proto.Due(now, h.swapAt) {
 		h.swapAt = time.Time{}
-		wants.Swap = h.returned(now, all.Roster())
+		wants.Swap = h.returned(now, all)
 	}
 	if proto.Due(now, h.tickAt) {
 		h.tickAt = now.Add(time.Second)
 		h.giveUp(now, out)
-		if roster := all.Roster(); h.stale || h.revision != roster.Revision {
-			h.aim(now, roster)
+		if h.stale || h.revision != all.Revision() {
+			h.aim(now, all)
 		}
 		h.ask(now, out)
 	}
@@ -172,32 +176,32 @@ func (h *heal) Deadline() time.Time {
 // returned draws a member that was certified down and came back lately: that
 // is how the other side of a healed partition looks. A newcomer with the lowest
 // ID lowers the component too, and nobody need swap a link for it.
-func (h *heal) returned(now time.Time, roster *proto.Roster) proto.PeerInfo {
-	var back []*proto.Member
-	for _, m := range roster.Members {
+func (h *heal) returned(now time.Time, all members) proto.PeerInfo {
+	var back []*proto.Entry
+	for m := range all.Members() {
 		if e := m.Entry; m.Status == proto.StatusAlive && e.ID != h.self && e.Incarnation > e.Birth && now.Sub(m.Since) < returnedFor {
-			back = append(back, m)
+			back = append(back, e)
 		}
 	}
 	if len(back) == 0 {
 		return proto.PeerInfo{}
 	}
-	return back[h.rng.IntN(len(back))].Entry.Info()
+	return back[h.rng.IntN(len(back))].Info()
 }
 
 // aim lists where the lost may be: the addresses of members that are down and
 // were not superseded, and those that discovery vouches for; neither where a
 // living member says that it is there.
-func (h *heal) aim(now time.Time, roster *proto.Roster) {
-	h.revision, h.stale = roster.Revision, false
-	taken, heir := h.census(roster)
+func (h *heal) aim(now time.Time, all members) {
+	h.revision, h.stale = all.Revision(), false
+	taken, heir := h.census(all)
 	old := h.targets
 	h.targets = nil
 	for _, c := range h.contacts {
 		h.add(old, taken, c.Addrs, true)
 	}
 	h.vouched = len(h.targets)
-	for _, m := range roster.Members {
+	for m := range all.Members() {
 		if m.Status == proto.StatusDown && heir[m.Entry.Name] == m.Entry {
 			h.add(old, taken, m.Entry.Addrs, false)
 		}
@@ -215,14 +219,14 @@ func (h *heal) aim(now time.Time, roster *proto.Roster) {
 // a living member has, and of each name that somebody down had the newest
 // process. It makes tables of those in question alone: of thousands that live,
 // hardly any is.
-func (h *heal) census(roster *proto.Roster) (taken map[string]bool, heir map[string]*proto.Entry) {
+func (h *heal) census(all members) (taken map[string]bool, heir map[string]*proto.Entry) {
 	taken, heir = map[string]bool{}, map[string]*proto.Entry{}
 	for _, c := range h.contacts {
 		for _, a := range c.Addrs {
 			taken[a] = false
 		}
 	}
-	for _, m := range roster.Members {
+	for m := range all.Members() {
 		if m.Status == proto.StatusDown {
 			heir[m.Entry.Name] = m.Entry
 			for _, a := range m.Entry.Addrs {
@@ -231,7 +235,7 @@ func (h *heal) census(roster *proto.Roster) (taken map[string]bool, heir map[str
 		}
 	}
 	living := 0
-	for _, m := range roster.Members {
+	for m := range all.Members() {
 		if m.Status == proto.StatusAlive || m.Status == proto.StatusSuspect {
 			living++
 			if len(taken) > 0 {

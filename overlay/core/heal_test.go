@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -13,7 +14,17 @@ import (
 // fixed is a directory in which nothing changes.
 type fixed struct{ roster *proto.Roster }
 
-func (f fixed) Roster() *proto.Roster { return f.roster }
+func (f fixed) Revision() uint64 { return f.roster.Revision }
+
+func (f fixed) Members() iter.Seq[proto.Member] {
+	return func(yield func(proto.Member) bool) {
+		for _, m := range f.roster.Members {
+			if !yield(*m) {
+				return
+			}
+		}
+	}
+}
 
 // choir is many heals that hear each other's beacons at once.
 type choir struct {

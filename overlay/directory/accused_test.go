@@ -2,6 +2,7 @@ package directory
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -348,7 +349,7 @@ func TestTheRosterShowsEveryChangeWhereTheOthersStayed(t *testing.T) {
 			t.Fatalf("%s: %d members, want %d", what, len(roster.Members), c.d.Len())
 		}
 		for i, m := range roster.Members {
-			if i > 0 && !roster.Members[i-1].Entry.ID.Less(m.Entry.ID) || m != c.d.Member(m.Entry.ID) {
+			if i > 0 && !roster.Members[i-1].Entry.ID.Less(m.Entry.ID) || !reflect.DeepEqual(m, c.d.Member(m.Entry.ID)) {
 				t.Fatalf("%s: %s is shown as it was, or in the wrong place", what, m.Entry.Name)
 			}
 		}

@@ -46,19 +46,22 @@ func (d *Directory) apply(now time.Time, rec *proto.Record, from peer.ID, out *p
 	}
 	for i := range rec.Opinions {
 		// Forged, or we would know it: outdo it, or our own word is lost.
-		if o := &rec.Opinions[i]; o.Author == d.self.id() {
+		if o := &rec.Opinions[i]; o.Author == d.self.ID() {
 			d.counter = max(d.counter, o.Counter)
 		}
 	}
 	id := rec.Entry.ID
-	if id == d.self.id() {
+	if id == d.self.ID() {
 		return d.heardOfSelf(now, rec, from, out) || news, nil
 	}
 	if t, ok := d.tombs.Get(id); ok && rec.Entry.Incarnation <= t.Incarnation {
 		return news, &t.Tombstone
 	}
 	r, known := d.records.Get(id)
+	was := uint64(0)
 	switch {
+	case known && r.is(rec):
+		return news, nil
 	case known && (r.entry.Birth != rec.Entry.Birth || r.entry.Name != rec.Entry.Name):
 		d.ignore("identity_changed", from, out)
 		return news, nil
@@ -68,32 +71,41 @@ func (d *Directory) apply(now time.Time, rec *proto.Record, from peer.ID, out *p
 			return news, nil
 		}
 		r = &record{bucket: bucketOf(id)}
+	default:
+		was = r.hash()
 	}
+	before := r.entry
 	if !r.join(now, rec) {
 		return news, nil
 	}
 	if !known {
-		d.records.Put(id, r)
-		d.claimName(now, r.entry.Name, r.entry.Birth, id, out)
+		d.records.Put(r)
+	}
+	if r.entry != before {
+		d.claimName(now, r.entry, out)
 		if d.over {
 			return true, nil // it superseded us
 		}
 	}
-	d.count(r)
+	d.recount(r, was)
 	d.note(now, r)
 	d.review(now, r, out)
 	return true, nil
 }
 
-// count brings the digest up to date with one record.
-func (d *Directory) count(r *record) {
-	share := uint64(0)
-	if !r.gone && (!d.newborn || r != d.self) {
-		share = r.hash()
+// share is what a record contributes to the digest.
+func (d *Directory) share(r *record) uint64 {
+	if r.gone || (d.newborn && r == d.self) {
+		return 0
 	}
-	d.digest += share - r.share
-	d.buckets[r.bucket] += share - r.share
-	r.share = share
+	return r.hash()
+}
+
+// recount brings the digest up to date with a record whose share was another.
+func (d *Directory) recount(r *record, was uint64) {
+	is := d.share(r)
+	d.digest += is - was
+	d.buckets[r.bucket] += is - was
 }
 
 // setStatus derives the status; see the table in overlay/proto. Left outranks
@@ -104,10 +116,10 @@ func (d *Directory) setStatus(now time.Time, r *record) {
 	case r.entry.Left:
 		status = proto.StatusLeft
 	case r == d.self:
-	case r.down >= r.entry.Incarnation:
+	case r.more().down >= r.entry.Incarnation:
 		status, why = proto.StatusDown, "certified down"
 		if r.status == proto.StatusSuspect {
-			why += ": " + r.why
+			why += ": " + r.more().why
 		}
 	case r.superseded:
 		status, why = proto.StatusDown, "superseded by a newer process of its name"
@@ -116,12 +128,15 @@ func (d *Directory) setStatus(now time.Time, r *record) {
 	}
 	if status == r.status {
 		if status == proto.StatusSuspect {
-			r.why = why
+			r.own().why = why
 		}
 		return
 	}
 	was := r.isLiving()
-	r.status, r.since, r.why = status, now, why
+	r.status, r.since = status, d.clock(now)
+	if why != r.more().why {
+		r.own().why = why
+	}
 	if r.recent && status != proto.StatusDown {
 		r.recent = false
 		d.nRecent--
@@ -129,7 +144,7 @@ func (d *Directory) setStatus(now time.Time, r *record) {
 	switch {
 	case was && !r.isLiving():
 		d.living--
-		d.inquiries.Delete(r.id())
+		d.inquiries.Delete(r.ID())
 		if status == proto.StatusDown && !r.superseded {
 			d.wasCertified(now, r)
 		}
@@ -172,7 +187,7 @@ func (d *Directory) members(now time.Time) int {
 	for len(d.recent) > 0 && now.Sub(d.recent[0].at) > d.cfg.RecentFor {
 		old := d.recent[0]
 		d.recent = d.recent[1:]
-		if old.r.recent && !now.Before(old.r.since.Add(d.cfg.RecentFor)) {
+		if old.r.recent && d.clock(now)-old.r.since >= d.cfg.RecentFor {
 			old.r.recent = false
 			d.nRecent--
 		}
@@ -187,7 +202,7 @@ func (d *Directory) bury(now time.Time, t proto.Tombstone, from peer.ID, out *pr
 		d.ignore("incarnation_jump", from, out)
 		return false
 	}
-	if t.ID == d.self.id() {
+	if t.ID == d.self.ID() {
 		if d.newborn || d.leaving || t.Incarnation < d.self.entry.Incarnation {
 			return false
 		}
@@ -203,15 +218,15 @@ func (d *Directory) bury(now time.Time, t proto.Tombstone, from peer.ID, out *pr
 	if r, ok := d.records.Get(t.ID); ok && r.entry.Incarnation <= t.Incarnation {
 		d.remove(now, r)
 	}
-	d.claimName(now, t.Name, t.Birth, t.ID, out)
+	d.claimName(now, &proto.Entry{ID: t.ID, Name: t.Name, Birth: t.Birth}, out)
 	return true
 }
 
 // remove takes a record out of the directory.
 func (d *Directory) remove(now time.Time, r *record) {
-	id := r.id()
+	id, was := r.ID(), d.share(r)
 	r.gone = true
-	d.count(r)
+	d.recount(r, was)
 	if r.isLiving() {
 		d.living--
 	}
@@ -231,7 +246,7 @@ func (d *Directory) purge(now time.Time, r *record) {
 	if d.tombs.Len() >= d.cfg.TombsMax {
 		d.dropOldestTomb()
 	}
-	d.tombs.Put(e.ID, tomb{proto.Tombstone{ID: e.ID, Name: e.Name, Birth: e.Birth, Incarnation: max(e.Incarnation, r.down)}, now})
+	d.tombs.Put(e.ID, tomb{proto.Tombstone{ID: e.ID, Name: e.Name, Birth: e.Birth, Incarnation: max(e.Incarnation, r.more().down)}, now})
 	d.remove(now, r)
 }
 
@@ -242,8 +257,8 @@ func (d *Directory) purgeDue(now time.Time) {
 	}
 	d.purgeAt = now.Add(purgeEvery)
 	var old []*record
-	for _, r := range d.records.All() {
-		if r != d.self && !r.isLiving() && now.Sub(r.since) >= d.cfg.PurgeAfter {
+	for r := range d.records.All() {
+		if r != d.self && !r.isLiving() && d.clock(now)-r.since >= d.cfg.PurgeAfter {
 			old = append(old, r)
 		}
 	}
@@ -265,8 +280,8 @@ func (d *Directory) purgeDue(now time.Time) {
 // makeRoom purges the longest dead before its time and tells whether there was one.
 func (d *Directory) makeRoom(now time.Time) bool {
 	var oldest *record
-	for _, r := range d.records.All() {
-		if r != d.self && !r.isLiving() && (oldest == nil || r.since.Before(oldest.since)) {
+	for r := range d.records.All() {
+		if r != d.self && !r.isLiving() && (oldest == nil || r.since < oldest.since) {
 			oldest = r
 		}
 	}
@@ -291,6 +306,6 @@ func (d *Directory) dropTomb(id peer.ID) {
 	t, _ := d.tombs.Get(id)
 	d.tombs.Delete(id)
 	if !d.records.Has(id) {
-		d.dropClaim(t.Name, id)
+		d.names.drop(t.Name, id)
 	}
 }

@@ -27,9 +27,9 @@ type Directory struct {
 	over      bool // Fatal was given: nothing happens any more
 
 	// what is known
-	records peer.Map[*record]
+	records peer.Index[*record]
 	tombs   peer.Map[tomb]
-	names   map[string][]claim // each sorted, the newest process first; never ranged over
+	names   names
 	digest  uint64
 	buckets [proto.Buckets]uint64
 	living  int // records alive or suspect, self included
@@ -39,7 +39,7 @@ type Directory struct {
 
 	// who is told
 	roster   *proto.Roster   // nil: make it anew
-	listed   []*proto.Member // of the last roster; never changed, only replaced
+	listed   []*proto.Member // of the last roster; never changed, only replaced; nil: nobody asks for rosters
 	unlisted []*record       // changed since
 	revision uint64
 	changed  []*record // since applications were told last
@@ -89,14 +89,13 @@ func New(cfg Config, self proto.Entry, rng *rand.Rand, start time.Time) *Directo
 	self.Incarnation, self.Version, self.Left = self.Birth, 1, false
 	d := &Directory{
 		cfg: cfg, rng: rng, start: start, newborn: true, component: self.ID,
-		names: map[string][]claim{}, byTag: map[uint64]*probe{}, byLink: map[proto.LinkID]*probe{},
+		byTag: map[uint64]*probe{}, byLink: map[proto.LinkID]*probe{},
 		aloneSince: start, last: start, tickAt: start.Add(cfg.GapMax / 2), purgeAt: start.Add(purgeEvery),
 		quietUntil: start, living: 1,
 	}
 	d.probeAt = start.Add(d.jitter(cfg.ProbeEvery))
-	d.self = &record{bucket: bucketOf(self.ID), status: proto.StatusAlive, since: start}
-	d.self.setEntry(&self, hashEntry(&self))
-	d.records.Put(self.ID, d.self)
+	d.self = &record{entry: &self, bucket: bucketOf(self.ID), status: proto.StatusAlive}
+	d.records.Put(d.self)
 	d.note(start, d.self)
 	return d
 }
@@ -163,11 +162,10 @@ func (d *Directory) enter(now time.Time, out *proto.Out) bool {
 // end drops the directory: this process must end.
 func (d *Directory) end(why string, out *proto.Out) {
 	d.over = true
-	d.records, d.tombs, d.names = peer.Map[*record]{}, peer.Map[tomb]{}, nil
-	d.records.Put(d.self.id(), d.self)
+	d.records, d.tombs, d.names = peer.Index[*record]{}, peer.Map[tomb]{}, nil
+	d.records.Put(d.self)
 	d.digest, d.buckets = 0, [proto.Buckets]uint64{}
-	d.roster, d.listed, d.unlisted = nil, nil, []*record{d.self}
-	d.self.unlisted = true
+	d.roster, d.listed, d.unlisted = nil, nil, nil
 	out.Add(proto.Fatal{Why: why})
 }
 

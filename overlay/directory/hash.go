@@ -107,19 +107,6 @@ func hashDown(id peer.ID, down uint64) uint64 {
 	return h.sum()
 }
 
-// hashRecord is a record's share of the digest. Shares are added, so that a
-// change costs the same whatever the number of members.
-func hashRecord(rec *proto.Record) uint64 {
-	if rec.Entry == nil {
-		return 0
-	}
-	sum := hashEntry(rec.Entry) + hashDown(rec.Entry.ID, rec.Down)
-	for i := range rec.Opinions {
-		sum += hashOpinion(&rec.Opinions[i])
-	}
-	return sum
-}
-
 // bucketOf says which of the buckets of anti-entropy a node belongs to.
 func bucketOf(id peer.ID) uint8 {
 	h := fnvStart

@@ -51,9 +51,9 @@ func (q *inquiry) restart(now time.Time) {
 
 // inquiry returns the open inquiry about a member, or opens one.
 func (d *Directory) inquiry(r *record) *inquiry {
-	q, ok := d.inquiries.Get(r.id())
+	q, ok := d.inquiries.Get(r.ID())
 	if !ok {
-		q = &inquiry{id: r.id()}
+		q = &inquiry{id: r.ID()}
 		d.inquiries.Put(q.id, q)
 	}
 	return q

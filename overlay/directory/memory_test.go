@@ -187,7 +187,7 @@ func TestTheDeadArePurgedAfterADayAndTheirTombstonesAfterAWeek(t *testing.T) {
 		t.Fatal("purged before a day")
 	}
 	d, now := aged(t, 25*time.Hour)
-	if d.Member(idOf(1)) != nil || d.tombs.Len() != 1 || len(d.names["old"]) != 1 {
+	if d.Member(idOf(1)) != nil || d.tombs.Len() != 1 || len(d.names.claims("old")) != 1 {
 		t.Fatal("not purged after a day")
 	}
 	if d.digest != d.self.hash() {
@@ -196,7 +196,7 @@ func TestTheDeadArePurgedAfterADayAndTheirTombstonesAfterAWeek(t *testing.T) {
 	d.purgeAt = now.Add(7*24*time.Hour + time.Minute) // spare us the week's wake-ups
 	d.last, d.tickAt = d.purgeAt, d.purgeAt.Add(time.Second)
 	d.purgeDue(d.purgeAt)
-	if d.tombs.Len() != 0 || len(d.names["old"]) != 0 {
+	if d.tombs.Len() != 0 || len(d.names.claims("old")) != 0 {
 		t.Fatal("its tombstone outlived the week")
 	}
 }

@@ -60,7 +60,7 @@ func (g *gossip) tellAll(*rapid.T) { g.exchange(g.draw(len(g.dirs)), g.draw(len(
 
 // exchange merges all that one knows into another, as an exchange of snapshots does.
 func (g *gossip) exchange(from, to int) (news bool) {
-	for _, r := range g.dirs[from].records.All() {
+	for r := range g.dirs[from].records.All() {
 		if r != g.dirs[from].self {
 			rec := r.export()
 			changed, _ := g.dirs[to].apply(noon, &rec, idOf(9), &proto.Out{})

@@ -3,39 +3,64 @@ package directory
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// claim is one process's claim on a name. The highest (birth, ID) holds it.
-// Births are compared, never incarnations: those of an older process, even a
+// names lists by name who claims it: the entries of all processes that are known
+// or have a tombstone. Of one name the highest (birth, ID) comes first, and holds
+// it. Births are compared, never incarnations: those of an older process, even a
 // dead one, rise above a newer's when it refutes.
-type claim struct {
-	birth uint64
-	id    peer.ID
+type names []*proto.Entry
+
+func byName(a, b *proto.Entry) int {
+	if c := strings.Compare(a.Name, b.Name); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(b.Birth, a.Birth); c != 0 {
+		return c
+	}
+	return b.ID.Compare(a.ID)
 }
 
-// newestFirst orders claims, the holder first.
-func newestFirst(a, b claim) int {
-	return cmp.Or(cmp.Compare(b.birth, a.birth), b.id.Compare(a.id))
+// claims are those on one name, the holder's first.
+func (n names) claims(name string) []*proto.Entry {
+	first, _ := slices.BinarySearchFunc(n, name, func(e *proto.Entry, name string) int { return strings.Compare(e.Name, name) })
+	end := first
+	for end < len(n) && n[end].Name == name {
+		end++
+	}
+	return n[first:end]
 }
 
-// claimName enters a process under its name. Whoever is not first of its name
-// is superseded, for good.
-func (d *Directory) claimName(now time.Time, name string, birth uint64, id peer.ID, out *proto.Out) {
-	claims, c := d.names[name], claim{birth, id}
-	i, known := slices.BinarySearchFunc(claims, c, newestFirst)
+// drop takes back what a process claims.
+func (n *names) drop(name string, id peer.ID) {
+	if i := slices.IndexFunc(n.claims(name), func(e *proto.Entry) bool { return e.ID == id }); i >= 0 {
+		at, _ := slices.BinarySearchFunc(*n, n.claims(name)[i], byName)
+		*n = slices.Delete(*n, at, at+1)
+	}
+}
+
+// claimName enters a process under its name, or its present entry instead of a
+// former. Whoever is not first of its name is superseded, for good.
+func (d *Directory) claimName(now time.Time, e *proto.Entry, out *proto.Out) {
+	i, known := slices.BinarySearchFunc(d.names, e, byName)
 	if known {
+		d.names[i] = e
 		return
 	}
-	loser := id
-	if i == 0 && len(claims) > 0 {
-		loser = claims[0].id // before the insertion: it may move the claims in place
+	var loser peer.ID
+	switch {
+	case i > 0 && d.names[i-1].Name == e.Name:
+		loser = e.ID
+	case i < len(d.names) && d.names[i].Name == e.Name:
+		loser = d.names[i].ID
 	}
-	d.names[name] = slices.Insert(claims, i, c)
-	if len(claims) > 0 {
+	d.names = slices.Insert(d.names, i, e)
+	if !loser.IsZero() {
 		d.supersede(now, loser, out)
 	}
 }
@@ -55,15 +80,6 @@ func (d *Directory) supersede(now time.Time, id peer.ID, out *proto.Out) {
 	}
 	d.relist(r) // shown as superseded, though its status may stay down
 	d.setStatus(now, r)
-}
-
-func (d *Directory) dropClaim(name string, id peer.ID) {
-	left := slices.DeleteFunc(d.names[name], func(c claim) bool { return c.id == id })
-	if len(left) == 0 {
-		delete(d.names, name)
-	} else {
-		d.names[name] = left
-	}
 }
 
 // Admission answers whether a node may join.
@@ -111,7 +127,7 @@ func (d *Directory) Admit(now time.Time, newcomer proto.PeerInfo, out *proto.Out
 	if holder == d.self {
 		return NameInUse // we live
 	}
-	if a, ok := d.admitting.Get(newcomer.ID); ok && a.holder == holder.id() && now.Sub(a.at) < admissionFor {
+	if a, ok := d.admitting.Get(newcomer.ID); ok && a.holder == holder.ID() && now.Sub(a.at) < admissionFor {
 		return a.answer
 	}
 	if d.admitting.Len() >= admissionsMax {
@@ -120,17 +136,17 @@ func (d *Directory) Admit(now time.Time, newcomer proto.PeerInfo, out *proto.Out
 	if d.admitting.Len() >= admissionsMax || !d.probe(now, holder, forName, out) {
 		return Undecided // too many at once: later
 	}
-	d.admitting.Put(newcomer.ID, &admission{holder.id(), now, Undecided})
+	d.admitting.Put(newcomer.ID, &admission{holder.ID(), now, Undecided})
 	return Undecided
 }
 
 // holder is the living process that has a newcomer's name, or nil.
 func (d *Directory) holder(newcomer proto.PeerInfo) *record {
-	claims := d.names[newcomer.Name]
-	if len(claims) == 0 || claims[0].id == newcomer.ID {
+	claims := d.names.claims(newcomer.Name)
+	if len(claims) == 0 || claims[0].ID == newcomer.ID {
 		return nil
 	}
-	r, ok := d.records.Get(claims[0].id)
+	r, ok := d.records.Get(claims[0].ID)
 	if !ok || !r.isLiving() {
 		return nil
 	}
@@ -146,7 +162,7 @@ func (d *Directory) nameProbed(now time.Time, holder peer.ID, lives bool, out *p
 	for id, a := range d.admitting.All() {
 		if a.holder == holder && a.answer == Undecided {
 			a.at, a.answer = now, answer
-			ours = ours || id == d.self.id()
+			ours = ours || id == d.self.ID()
 		}
 	}
 	if ours {

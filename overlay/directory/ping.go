@@ -130,7 +130,7 @@ func (d *Directory) Heard(now time.Time, from peer.ID) {
 		r = l.record
 	}
 	if r != nil {
-		r.heard = now
+		r.own().heard = now
 	}
 }
 

@@ -32,7 +32,7 @@ type probe struct {
 
 // probe starts one, or adds to the one under way. It tells whether one runs.
 func (d *Directory) probe(now time.Time, r *record, why wants, out *proto.Out) bool {
-	if p, ok := d.probes.Get(r.id()); ok {
+	if p, ok := d.probes.Get(r.ID()); ok {
 		if why&(forCommittee|forFinal) != 0 && p.began.Before(now) {
 			return false // its ping may be older than the accusation: wait for its end
 		}
@@ -43,7 +43,7 @@ func (d *Directory) probe(now time.Time, r *record, why wants, out *proto.Out) b
 		return false
 	}
 	d.dials++
-	p := &probe{target: r.id(), wants: why, tag: proto.DialTag(proto.OwnerDirectory, d.dials), began: now, ends: now.Add(d.patient(d.cfg.ProbeTimeout))}
+	p := &probe{target: r.ID(), wants: why, tag: proto.DialTag(proto.OwnerDirectory, d.dials), began: now, ends: now.Add(d.patient(d.cfg.ProbeTimeout))}
 	d.probes.Put(p.target, p)
 	d.byTag[p.tag] = p
 	out.Add(proto.Dial{
@@ -127,7 +127,7 @@ func (d *Directory) close(p *probe, out *proto.Out) {
 
 // probeAnswered: the pong came.
 func (d *Directory) probeAnswered(now time.Time, p *probe, sent time.Time, out *proto.Out) {
-	if r, ok := d.records.Get(p.target); ok && (r.down > 0 || len(r.opinions) > 0) {
+	if r, ok := d.records.Get(p.target); ok && (r.more().down > 0 || len(r.more().opinions) > 0) {
 		// A link alone changes nothing: it hands the opinions to the accused.
 		out.Add(proto.Send{Link: p.link, Msg: proto.SyncRecords{Records: []proto.Record{r.export()}}})
 	}
@@ -196,7 +196,7 @@ func (d *Directory) retry(now time.Time, p *probe) {
 		d.schedule(q, now.Add(d.cfg.ProbeTimeout))
 	}
 	for id, a := range d.admitting.All() {
-		if p.wants&forName != 0 && a.holder == p.target && id != d.self.id() && a.answer == Undecided {
+		if p.wants&forName != 0 && a.holder == p.target && id != d.self.ID() && a.answer == Undecided {
 			a.at = now.Add(-admissionFor) // ask again
 		}
 	}
@@ -255,7 +255,8 @@ func (d *Directory) probeAny(now time.Time, out *proto.Out) bool {
 	}
 	first, busy := d.rng.IntN(n), false
 	for i := range n {
-		id, r := d.records.At((first + i) % n)
+		r := d.records.At((first + i) % n)
+		id := r.ID()
 		if r == d.self || r.status != proto.StatusAlive || len(r.entry.Addrs) == 0 || d.inquiries.Has(id) || d.linkTo(id) != nil {
 			continue
 		}

@@ -18,28 +18,49 @@ const (
 	counterMax = 1 << 48
 )
 
-// record is what is known of one node.
+// record is what is known of one node. A cluster of N nodes keeps N times N of
+// them, so it is small: what is to be known of few nodes only stands in rest.
 type record struct {
-	entry     *proto.Entry // never changed, only replaced
-	entryHash uint64
-	down      uint64    // certified down up to this incarnation
-	opinions  []opinion // sorted by author; all on the entry's very incarnation and version
-
-	share  uint64 // of the digest, as it is counted in there now
-	bucket uint8
+	entry *proto.Entry  // never changed, only replaced
+	rest  *rest         // nil: nothing to be known; read through more, written through own
+	since time.Duration // when the status began, on Directory.clock
 
 	status     proto.Status
-	since      time.Time
-	why        string
-	heard      time.Time // first-hand only
-	superseded bool      // a newer process has its name; never false again
-	recent     bool      // counted in Directory.recent
+	told       proto.Status // as applications were last told it, alive or suspect; zero: not up
+	bucket     uint8
+	superseded bool // a newer process has its name; never false again
+	recent     bool // counted in Directory.recent
+	pending    bool // in Directory.changed
+	unlisted   bool // in Directory.unlisted
+	gone       bool // no longer in the directory
+}
 
-	member   *proto.Member // as the roster shows it; nil: make it anew
-	told     *proto.Member // as applications were last told it; nil: not up
-	pending  bool          // in Directory.changed
-	unlisted bool          // in Directory.unlisted
-	gone     bool          // no longer in the directory
+// rest is the part of a record that most have not got.
+type rest struct {
+	down     uint64       // certified down up to this incarnation
+	opinions []opinion    // sorted by author; all on the entry's very incarnation and version
+	why      string       // the evidence for the status
+	heard    time.Time    // first-hand only
+	told     *proto.Entry // as applications were last told it; nil: as it is now
+}
+
+// nothing is the rest of a record that has none.
+var nothing rest
+
+// more is the rest of the record, to be read only.
+func (r *record) more() *rest {
+	if r.rest == nil {
+		return &nothing
+	}
+	return r.rest
+}
+
+// own is the rest of the record, to be written.
+func (r *record) own() *rest {
+	if r.rest == nil {
+		r.rest = &rest{}
+	}
+	return r.rest
 }
 
 // opinion is one node's word, and when this value of it first came to us.
@@ -48,7 +69,8 @@ type opinion struct {
 	got time.Time
 }
 
-func (r *record) id() peer.ID { return r.entry.ID }
+// ID is that of the node.
+func (r *record) ID() peer.ID { return r.entry.ID }
 
 // isLiving tells whether the node takes part: alive or suspect.
 func (r *record) isLiving() bool {
@@ -57,73 +79,113 @@ func (r *record) isLiving() bool {
 
 // export is the record as it travels.
 func (r *record) export() proto.Record {
-	rec := proto.Record{Entry: r.entry, Down: r.down}
-	for i := range r.opinions {
-		rec.Opinions = append(rec.Opinions, r.opinions[i].Opinion)
-	}
-	return rec
+	return proto.Record{Entry: r.entry, Down: r.more().down, Opinions: r.more().words()}
 }
 
-// hash is the record's share of the digest: hashRecord of what it exports.
+// words are the opinions as others may see them; nil if there are none.
+func (m *rest) words() (list []proto.Opinion) {
+	for i := range m.opinions {
+		list = append(list, m.opinions[i].Opinion)
+	}
+	return list
+}
+
+// is tells whether the record would travel as this one.
+func (r *record) is(rec *proto.Record) bool {
+	m := r.more()
+	return r.entry.Equal(rec.Entry) && m.down == rec.Down &&
+		slices.EqualFunc(m.opinions, rec.Opinions, func(have opinion, o proto.Opinion) bool { return have.Opinion == o })
+}
+
+// hash is the record's share of the digest. Shares are added, so that a change
+// costs the same whatever the number of members.
 func (r *record) hash() uint64 {
-	sum := r.entryHash + hashDown(r.id(), r.down)
-	for i := range r.opinions {
-		sum += hashOpinion(&r.opinions[i].Opinion)
+	m := r.more()
+	sum := hashEntry(r.entry) + hashDown(r.ID(), m.down)
+	for i := range m.opinions {
+		sum += hashOpinion(&m.opinions[i].Opinion)
 	}
 	return sum
 }
 
-func (r *record) setEntry(e *proto.Entry, hash uint64) { r.entry, r.entryHash = e, hash }
+// setEntry replaces the entry. Applications may yet have to hear the end of the
+// one that they were told of.
+func (r *record) setEntry(e *proto.Entry) {
+	if r.told != 0 && r.more().told == nil {
+		r.own().told = r.entry
+	}
+	r.entry = e
+}
+
+// toldEntry is the entry that applications know as up, or nil.
+func (r *record) toldEntry() *proto.Entry {
+	switch was := r.more().told; {
+	case r.told == 0:
+		return nil
+	case was != nil:
+		return was
+	}
+	return r.entry
+}
+
+// tell notes that applications know the record as it is now, or as not up: zero.
+func (r *record) tell(status proto.Status) {
+	r.told = status
+	if r.rest != nil {
+		r.rest.told = nil
+	}
+}
 
 // join merges what came into the record and tells whether that changed it.
 // Joining is commutative, associative and idempotent, and nothing falls.
 func (r *record) join(now time.Time, rec *proto.Record) bool {
 	changed := false
-	if hash := hashEntry(rec.Entry); r.entry == nil || replaces(rec.Entry, hash, r.entry, r.entryHash) {
-		r.setEntry(rec.Entry, hash)
+	if r.entry == nil || replaces(rec.Entry, r.entry) {
+		r.setEntry(rec.Entry)
 		changed = true
 	}
-	if rec.Down > r.down {
-		r.down, changed = rec.Down, true
+	if rec.Down > r.more().down {
+		r.own().down, changed = rec.Down, true
 	}
 	for i := range rec.Opinions {
 		if r.matters(&rec.Opinions[i]) && r.put(now, rec.Opinions[i]) {
 			changed = true
 		}
 	}
-	if changed {
-		r.opinions = slices.DeleteFunc(r.opinions, func(o opinion) bool { return !r.matters(&o.Opinion) })
-		r.boundOpinions()
+	if changed && len(r.more().opinions) > 0 {
+		r.rest.opinions = slices.DeleteFunc(r.rest.opinions, func(o opinion) bool { return !r.matters(&o.Opinion) })
+		r.rest.boundOpinions()
 	}
 	return changed
 }
 
 // replaces tells whether entry a takes the place of b. The last word is final
 // whatever follows it; the hash only decides what honest owners never write.
-func replaces(a *proto.Entry, hashA uint64, b *proto.Entry, hashB uint64) bool {
+func replaces(a, b *proto.Entry) bool {
 	switch {
 	case a.Left != b.Left:
 		return a.Left
 	case a.Incarnation != b.Incarnation || a.Version != b.Version:
 		return a.Newer(b)
 	}
-	return hashA > hashB
+	return !a.Equal(b) && hashEntry(a) > hashEntry(b)
 }
 
 // matters tells whether an opinion is on the entry as it is now: an answer of
 // the accused voids it, and so do a certificate and the last word.
 func (r *record) matters(o *proto.Opinion) bool {
-	return o.Incarnation == r.entry.Incarnation && o.Version == r.entry.Version && r.down < r.entry.Incarnation && !r.entry.Left
+	return o.Incarnation == r.entry.Incarnation && o.Version == r.entry.Version && r.more().down < r.entry.Incarnation && !r.entry.Left
 }
 
 // put sets one author's register and tells whether that changed it.
 func (r *record) put(now time.Time, o proto.Opinion) bool {
-	i, found := slices.BinarySearchFunc(r.opinions, o.Author, func(have opinion, id peer.ID) int { return have.Author.Compare(id) })
+	m := r.own()
+	i, found := slices.BinarySearchFunc(m.opinions, o.Author, func(have opinion, id peer.ID) int { return have.Author.Compare(id) })
 	if !found {
-		r.opinions = slices.Insert(r.opinions, i, opinion{o, now})
+		m.opinions = slices.Insert(m.opinions, i, opinion{o, now})
 		return true
 	}
-	have := &r.opinions[i].Opinion
+	have := &m.opinions[i].Opinion
 	if o.Counter < have.Counter || *have == o {
 		return false
 	}
@@ -131,17 +193,17 @@ func (r *record) put(now time.Time, o proto.Opinion) bool {
 	if o.Counter == have.Counter && hashOpinion(&o) < hashOpinion(have) {
 		return false
 	}
-	r.opinions[i] = opinion{o, now}
+	m.opinions[i] = opinion{o, now}
 	return true
 }
 
 // boundOpinions keeps those that decide most: denials, then the best ranks.
 // Honest authors stay below the bound by far.
-func (r *record) boundOpinions() {
-	if len(r.opinions) <= proto.MaxOpinions {
+func (m *rest) boundOpinions() {
+	if len(m.opinions) <= proto.MaxOpinions {
 		return
 	}
-	slices.SortFunc(r.opinions, func(a, b opinion) int {
+	slices.SortFunc(m.opinions, func(a, b opinion) int {
 		if a.Accuse != b.Accuse {
 			if b.Accuse {
 				return -1
@@ -153,15 +215,15 @@ func (r *record) boundOpinions() {
 		}
 		return 1
 	})
-	r.opinions = slices.Clip(r.opinions[:proto.MaxOpinions])
-	slices.SortFunc(r.opinions, func(a, b opinion) int { return a.Author.Compare(b.Author) })
+	m.opinions = slices.Clip(m.opinions[:proto.MaxOpinions])
+	slices.SortFunc(m.opinions, func(a, b opinion) int { return a.Author.Compare(b.Author) })
 }
 
 // opinionBy returns the author's standing opinion, or nil.
 func (r *record) opinionBy(author peer.ID) *opinion {
-	for i := range r.opinions {
-		if r.opinions[i].Author == author {
-			return &r.opinions[i]
+	for i := range r.more().opinions {
+		if o := &r.rest.opinions[i]; o.Author == author {
+			return o
 		}
 	}
 	return nil

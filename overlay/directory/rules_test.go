@@ -130,7 +130,7 @@ func (c *court) answer(dial proto.Dial) {
 // accused tells whether we accuse a member.
 func (c *court) accused(i int) bool {
 	r, _ := c.d.records.Get(idOf(i))
-	o := r.opinionBy(c.d.self.id())
+	o := r.opinionBy(c.d.self.ID())
 	return o != nil && o.Accuse
 }
 

@@ -3,6 +3,7 @@ package directory
 import (
 	"fmt"
 	"testing"
+	"unsafe"
 
 	"github.com/starlingmesh/starling/overlay/proto"
 )
@@ -19,13 +20,20 @@ func BenchmarkSuspicion(b *testing.B) {
 		r, _ := d.records.Get(idOf(1 + n%9000))
 		rec := r.export()
 		rec.Opinions = append(rec.Opinions, proto.Opinion{
-			Accused: r.id(), Incarnation: r.entry.Incarnation, Version: r.entry.Version, Author: idOf(9500), Counter: 1, Accuse: true,
+			Accused: r.ID(), Incarnation: r.entry.Incarnation, Version: r.entry.Version, Author: idOf(9500), Counter: 1, Accuse: true,
 		})
 		var out proto.Out
 		d.Delivered(noon, idOf(9500), proto.DirectoryBody{Records: []proto.Record{rec}}, &out)
 		d.Wake(noon, &out)
 		answer := *r.entry
 		answer.Version++
-		d.Delivered(noon, r.id(), proto.DirectoryBody{Records: []proto.Record{{Entry: &answer}}}, &out)
+		d.Delivered(noon, r.ID(), proto.DirectoryBody{Records: []proto.Record{{Entry: &answer}}}, &out)
+	}
+}
+
+// TestARecordIsSmall: a cluster of N nodes keeps N times N of them.
+func TestARecordIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(record{}); size > 32 {
+		t.Errorf("a record takes %d bytes, want 32 at most", size)
 	}
 }

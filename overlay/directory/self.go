@@ -20,7 +20,7 @@ func (d *Directory) UpdateSelf(now time.Time, to proto.UpdateSelf, out *proto.Ou
 	e := *d.self.entry
 	e.Zone, e.Tags, e.Handlers, e.Groups = to.Zone, to.Tags, to.Handlers, to.Groups
 	e.Streams, e.Draining = to.Streams, to.Draining
-	if hashEntry(&e) == d.self.entryHash {
+	if e.Equal(d.self.entry) {
 		return
 	}
 	e.Version++
@@ -47,10 +47,10 @@ func (d *Directory) Leave(now time.Time, out *proto.Out) {
 
 // say replaces our own entry, to be published with the next batch.
 func (d *Directory) say(now time.Time, e *proto.Entry) {
-	d.self.setEntry(e, hashEntry(e))
-	d.self.opinions = nil
+	was := d.share(d.self)
+	d.self.setEntry(e)
 	d.setStatus(now, d.self)
-	d.count(d.self)
+	d.recount(d.self, was)
 	d.note(now, d.self)
 	d.gather(now, d.self)
 }
@@ -59,9 +59,8 @@ func (d *Directory) say(now time.Time, e *proto.Entry) {
 // entry (D2); what they say of it makes us speak (D4).
 func (d *Directory) heardOfSelf(now time.Time, rec *proto.Record, from peer.ID, out *proto.Out) bool {
 	e := *d.self.entry
-	if rec.Down > d.self.down && rec.Down < e.Incarnation {
-		d.self.down = rec.Down // of an incarnation we left behind; all must carry the same
-		d.count(d.self)
+	if rec.Down > d.self.more().down && rec.Down < e.Incarnation {
+		d.setOwnDown(rec.Down) // of an incarnation we left behind; all must carry the same
 		d.note(now, d.self)
 	}
 	switch theirs := rec.Entry; {
@@ -71,7 +70,7 @@ func (d *Directory) heardOfSelf(now time.Time, rec *proto.Record, from peer.ID, 
 		// Certified while alive: applications elsewhere saw us go down, and will
 		// see the next incarnation come up.
 		return d.comeBack(now, rec.Down, out)
-	case replaces(theirs, hashEntry(theirs), d.self.entry, d.self.entryHash):
+	case replaces(theirs, d.self.entry):
 		d.ignore("own_entry_forged", from, out)
 		if theirs.Left || theirs.Incarnation > e.Incarnation {
 			return false // not to be answered within the rules
@@ -100,10 +99,17 @@ func (d *Directory) comeBack(now time.Time, dead uint64, out *proto.Out) bool {
 		d.end("came back too often: no incarnation is left under this ID", out)
 		return false
 	}
-	d.self.down = dead
+	d.setOwnDown(dead)
 	d.unwell()
 	d.say(now, &e)
 	return true
+}
+
+// setOwnDown notes up to which incarnation we count as dead.
+func (d *Directory) setOwnDown(dead uint64) {
+	was := d.share(d.self)
+	d.self.own().down = dead
+	d.recount(d.self, was)
 }
 
 // birthDue ends a newborn's wait for a neighbour that does not tell.
@@ -135,20 +141,21 @@ func (d *Directory) met(now time.Time, out *proto.Out) {
 // others know of us.
 func (d *Directory) beBorn(now time.Time, out *proto.Out) {
 	e := *d.self.entry
-	for _, c := range d.names[e.Name] {
-		known := c.birth
-		if r, ok := d.records.Get(c.id); ok {
+	for _, c := range d.names.claims(e.Name) {
+		known := c.Birth
+		if r, ok := d.records.Get(c.ID); ok {
 			known = max(known, r.entry.Incarnation)
 		}
-		if t, ok := d.tombs.Get(c.id); ok {
+		if t, ok := d.tombs.Get(c.ID); ok {
 			known = max(known, t.Incarnation)
 		}
 		e.Birth = max(e.Birth, known+1)
 	}
 	e.Incarnation = e.Birth
 	d.newborn, d.bornBy = false, time.Time{}
+	d.recount(d.self, 0)
 	d.say(now, &e)
-	d.claimName(now, e.Name, e.Birth, e.ID, out)
+	d.claimName(now, &e, out)
 }
 
 // gather puts a record into the next batch.
@@ -156,7 +163,7 @@ func (d *Directory) gather(now time.Time, r *record) {
 	if d.newborn && r == d.self {
 		return
 	}
-	d.dirty.Add(r.id())
+	d.dirty.Add(r.ID())
 	if d.batchAt.IsZero() {
 		spread := d.cfg.BatchMax - d.cfg.BatchMin
 		d.batchAt = now.Add(d.cfg.BatchMin + time.Duration(d.rng.Int64N(int64(spread)+1)))
@@ -165,7 +172,7 @@ func (d *Directory) gather(now time.Time, r *record) {
 
 // publish sends one record without waiting for the batch.
 func (d *Directory) publish(r *record, out *proto.Out) {
-	d.dirty.Remove(r.id())
+	d.dirty.Remove(r.ID())
 	out.Add(proto.PublishRecords{Records: []proto.Record{r.export()}})
 }
 

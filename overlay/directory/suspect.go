@@ -22,12 +22,12 @@ func (v *evidence) suspects() bool { return v.weight >= 2 && v.deniedTil.IsZero(
 // accusers is who accuses a member, for people: by name, as far as that is known.
 func (d *Directory) accusers(r *record) string {
 	var who []string
-	for i := range r.opinions {
-		if !r.opinions[i].Accuse {
+	for _, o := range r.more().opinions {
+		if !o.Accuse {
 			continue
 		}
-		name := r.opinions[i].Author.Short()
-		if author, known := d.records.Get(r.opinions[i].Author); known {
+		name := o.Author.Short()
+		if author, known := d.records.Get(o.Author); known {
 			name = author.entry.Name
 		}
 		who = append(who, name)
@@ -38,8 +38,9 @@ func (d *Directory) accusers(r *record) string {
 // weigh counts the opinions of those who take part.
 func (d *Directory) weigh(now time.Time, r *record) evidence {
 	var v evidence
-	for i := range r.opinions {
-		o := &r.opinions[i]
+	opinions := r.more().opinions
+	for i := range opinions {
+		o := &opinions[i]
 		author, known := d.records.Get(o.Author)
 		if !known || !author.isLiving() {
 			continue
@@ -67,7 +68,7 @@ func (d *Directory) review(now time.Time, r *record, out *proto.Out) {
 		return
 	}
 	v := d.weigh(now, r)
-	q, ok := d.inquiries.Get(r.id())
+	q, ok := d.inquiries.Get(r.ID())
 	if v.weight == 0 {
 		if ok && !q.accused.IsZero() {
 			q.clear()
@@ -82,7 +83,7 @@ func (d *Directory) review(now time.Time, r *record, out *proto.Out) {
 		q.clear()
 		q.accused, q.from, q.incarnation, q.version = now, now, r.entry.Incarnation, r.entry.Version
 		d.schedule(q, now)
-		if l := d.linkTo(r.id()); l != nil {
+		if l := d.linkTo(r.ID()); l != nil {
 			d.ping(now, l, out) // its pong would be a deny
 		}
 	}
@@ -137,12 +138,13 @@ func (d *Directory) deny(now time.Time, r *record, out *proto.Out) {
 // write sets our opinion on a member as it is now.
 func (d *Directory) write(now time.Time, r *record, accuse bool) {
 	d.counter++
+	was := d.share(r)
 	r.put(now, proto.Opinion{
-		Accused: r.id(), Incarnation: r.entry.Incarnation, Version: r.entry.Version, Author: d.self.id(),
+		Accused: r.ID(), Incarnation: r.entry.Incarnation, Version: r.entry.Version, Author: d.self.ID(),
 		Counter: d.counter, Accuse: accuse, HalfWeight: accuse && d.health > 0,
 	})
-	r.boundOpinions()
-	d.count(r)
+	r.rest.boundOpinions()
+	d.recount(r, was)
 	d.note(now, r)
 	d.gather(now, r)
 }
@@ -150,8 +152,9 @@ func (d *Directory) write(now time.Time, r *record, accuse bool) {
 // certify puts it down that this incarnation is dead. There is no way back but
 // the owner's next incarnation.
 func (d *Directory) certify(now time.Time, r *record, out *proto.Out) {
-	r.down, r.opinions = r.entry.Incarnation, nil
-	d.count(r)
+	was, m := d.share(r), r.own()
+	m.down, m.opinions = r.entry.Incarnation, nil
+	d.recount(r, was)
 	d.note(now, r)
 	d.setStatus(now, r)
 	d.publish(r, out)
@@ -171,10 +174,10 @@ func (d *Directory) patience(v evidence) time.Duration {
 // look after a suspect. It stops at the n-th that comes before us, so that it
 // costs a few steps for almost everybody.
 func (d *Directory) ranks(r *record, n int) bool {
-	mine := rankOf(r.id(), r.entry.Incarnation, d.self.id())
+	mine := rankOf(r.ID(), r.entry.Incarnation, d.self.ID())
 	before := 0
-	for id, m := range d.records.All() {
-		if m == r || m == d.self || m.status != proto.StatusAlive || rankOf(r.id(), r.entry.Incarnation, id) > mine {
+	for m := range d.records.All() {
+		if m == r || m == d.self || m.status != proto.StatusAlive || rankOf(r.ID(), r.entry.Incarnation, m.ID()) > mine {
 			continue
 		}
 		if before++; before >= n {

@@ -22,7 +22,7 @@ func (d *Directory) compare(now time.Time, id proto.LinkID, digest uint64, out *
 	switch {
 	case digest == d.digest:
 		d.met(now, out)
-	case d.self.id().Less(l.peer) && !now.Before(l.syncAt) && !d.leaving:
+	case d.self.ID().Less(l.peer) && !now.Before(l.syncAt) && !d.leaving:
 		l.syncAt = now.Add(d.cfg.SyncEvery)
 		hashes := d.buckets
 		out.Add(proto.Send{Link: id, Msg: proto.SyncHashes{Buckets: hashes[:]}})
@@ -46,13 +46,13 @@ func (d *Directory) syncHashes(id proto.LinkID, from peer.ID, m proto.SyncHashes
 // side has as they are, in messages below the limits. Each message names the
 // buckets that end in it, so that it can be answered by itself. The last always
 // goes out, even empty: somebody may wait for it.
-func (d *Directory) sendBuckets(id proto.LinkID, in *[proto.Buckets]bool, have map[peer.ID]uint64, reply, more bool, out *proto.Out) {
+func (d *Directory) sendBuckets(id proto.LinkID, in *[proto.Buckets]bool, have map[peer.ID]*proto.Record, reply, more bool, out *proto.Out) {
 	var byBucket [proto.Buckets][]proto.Record
-	for who, r := range d.records.All() {
+	for r := range d.records.All() {
 		if !in[r.bucket] || (d.newborn && r == d.self) {
 			continue
 		}
-		if share, ok := have[who]; !ok || share != r.share {
+		if rec, ok := have[r.ID()]; !ok || !r.is(rec) {
 			byBucket[r.bucket] = append(byBucket[r.bucket], r.export())
 		}
 	}
@@ -81,7 +81,7 @@ func (d *Directory) sendBuckets(id proto.LinkID, in *[proto.Buckets]bool, have m
 // syncRecords merges whole buckets and answers with what they lack. A record
 // that a tombstone refuses is answered with the tombstone.
 func (d *Directory) syncRecords(now time.Time, id proto.LinkID, from peer.ID, m proto.SyncRecords, out *proto.Out) {
-	have := make(map[peer.ID]uint64, len(m.Records))
+	have := make(map[peer.ID]*proto.Record, len(m.Records))
 	var tombs []proto.Record
 	news := false
 	for i := range m.Records {
@@ -94,7 +94,7 @@ func (d *Directory) syncRecords(now time.Time, id proto.LinkID, from peer.ID, m 
 		if refused != nil {
 			tombs = append(tombs, proto.Record{Tomb: refused})
 		} else if rec.Entry != nil {
-			have[rec.Entry.ID] = hashRecord(rec)
+			have[rec.Entry.ID] = rec
 		}
 	}
 	d.send(id, tombs, out)

@@ -490,11 +490,20 @@ func (n *node) tellings(of peer.ID, kind proto.ChangeKind) int {
 // falseDowns counts certificates about nodes that were never to blame.
 func (w *world) certifiedEver(of *node) bool {
 	for _, n := range w.nodes {
-		if r, ok := n.d.records.Get(of.id); ok && r.down > 0 {
+		if r, ok := n.d.records.Get(of.id); ok && r.more().down > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// hashRecord is what a record adds to the digest, reckoned from what travels.
+func hashRecord(rec *proto.Record) uint64 {
+	sum := hashEntry(rec.Entry) + hashDown(rec.Entry.ID, rec.Down)
+	for i := range rec.Opinions {
+		sum += hashOpinion(&rec.Opinions[i])
+	}
+	return sum
 }
 
 // audit recomputes from scratch what is kept up to date step by step.
@@ -507,9 +516,9 @@ func (w *world) audit() {
 		var digest uint64
 		var buckets [proto.Buckets]uint64
 		living, recent := 0, 0
-		for id, r := range n.d.records.All() {
-			rec := r.export()
-			if id != n.d.self.id() || !n.d.newborn {
+		for r := range n.d.records.All() {
+			rec, id := r.export(), r.ID()
+			if id != n.d.self.ID() || !n.d.newborn {
 				digest += hashRecord(&rec)
 				buckets[bucketOf(id)] += hashRecord(&rec)
 			}

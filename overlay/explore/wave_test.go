@@ -42,8 +42,9 @@ type asker struct {
 	verdict map[peer.ID]proto.CallVerdict
 }
 
-func (a *asker) Roster() *proto.Roster { return a.roster }
-func (a *asker) Self() *proto.Entry    { return a.entry }
+func (a *asker) Roster() *proto.Roster           { return a.roster }
+func (a *asker) Member(id peer.ID) *proto.Member { return a.roster.Get(id) }
+func (a *asker) Self() *proto.Entry              { return a.entry }
 
 func newAsked(n int, edges [][2]int) *asked {
 	w := &asked{now: begin.Add(time.Hour)}

@@ -4,14 +4,14 @@ package mutations
 var directory = []mutation{
 	{
 		"D1", "an older entry takes the place of a newer", "overlay/directory/record.go",
-		"return a.Newer(b)\n\t}\n\treturn hashA > hashB",
-		"return b.Newer(a)\n\t}\n\treturn hashA > hashB",
+		"return a.Newer(b)\n\t}\n\treturn !a.Equal(b)",
+		"return b.Newer(a)\n\t}\n\treturn !a.Equal(b)",
 		swarm(3), "",
 	},
 	{
 		"D2", "who certifies a death writes it into the dead one's entry", "overlay/directory/suspect.go",
-		"r.down, r.opinions = r.entry.Incarnation, nil\n",
-		"r.down, r.opinions = r.entry.Incarnation, nil\n\te := *r.entry\n\te.Left = true\n\tr.setEntry(&e, hashEntry(&e))\n",
+		"m.down, m.opinions = r.entry.Incarnation, nil\n",
+		"m.down, m.opinions = r.entry.Incarnation, nil\n\te := *r.entry\n\te.Left = true\n\tr.setEntry(&e)\n",
 		swarm(1), "",
 	},
 	{
@@ -35,12 +35,12 @@ var directory = []mutation{
 	{
 		"D6", "a node that is certified down believes it", "overlay/directory/self.go",
 		`return d.comeBack(now, rec.Down, out)`,
-		"d.self.down, d.self.status = rec.Down, proto.StatusDown\n\t\treturn true",
+		"d.self.own().down, d.self.status = rec.Down, proto.StatusDown\n\t\treturn true",
 		swarm(8), "(D6)",
 	},
 	{
 		"D7", "neighbours do not compare directories", "overlay/directory/sync.go",
-		`case d.self.id().Less(l.peer) && !now.Before(l.syncAt) && !d.leaving:`,
+		`case d.self.ID().Less(l.peer) && !now.Before(l.syncAt) && !d.leaving:`,
 		`case false:`,
 		swarm(1), "",
 	},
@@ -76,7 +76,7 @@ var directory = []mutation{
 	},
 	{
 		"M11", "the next incarnation comes up before the last went down", "overlay/directory/roster.go",
-		`same := was != nil && (r == d.self || was.Entry.Incarnation == r.entry.Incarnation)`,
+		`same := was != nil && (r == d.self || was.Incarnation == r.entry.Incarnation)`,
 		`same := was != nil`,
 		swarm(8), "",
 	},

@@ -92,6 +92,20 @@ func (e *Entry) Tag(key string) (string, bool) {
 	return "", false
 }
 
+// Equal tells whether two entries say the same in every field.
+func (e *Entry) Equal(o *Entry) bool {
+	return e == o || e.Incarnation == o.Incarnation && e.Version == o.Version && e.SaysAs(o)
+}
+
+// SaysAs is Equal but for incarnation and version, which count how often the
+// owner spoke and not what it said.
+func (e *Entry) SaysAs(o *Entry) bool {
+	return e.ID == o.ID && e.Name == o.Name && e.Birth == o.Birth && slices.Equal(e.Addrs, o.Addrs) && e.Zone == o.Zone &&
+		slices.Equal(e.Tags, o.Tags) && slices.Equal(e.Handlers, o.Handlers) && slices.Equal(e.Groups, o.Groups) &&
+		e.Streams == o.Streams && e.VersionMin == o.VersionMin && e.VersionMax == o.VersionMax &&
+		e.Left == o.Left && e.Draining == o.Draining
+}
+
 // Newer tells whether e replaces old: higher incarnation, then higher version.
 func (e *Entry) Newer(old *Entry) bool {
 	if e.Incarnation != old.Incarnation {

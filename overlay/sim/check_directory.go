@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
@@ -11,6 +12,7 @@ type directoryChecks struct {
 	world *World
 	of    []*knownTo // by observer
 	truth [][]said   // by process: what it said of itself, in order
+	byID  []*Node    // all processes in the order of their IDs
 
 	accused proto.Entry // D4: what stood accused in the input of this step; zero ID: nothing
 	down    uint64      // and up to which incarnation it was certified down
@@ -33,20 +35,31 @@ func say(e *proto.Entry) said {
 
 // knownTo is what one node knew and told.
 type knownTo struct {
-	roster *proto.Roster // at the last look
-	told   []toldOf      // by process
+	revision uint64  // of its directory at the last look
+	others   []other // by process
 }
 
-// toldOf is what applications at one node were told about one process.
-type toldOf struct {
-	inc   uint64 // of the incarnation that is up, or was last
-	up    bool
-	never bool // it left: nothing may follow
+// other is what one node knew and told of one process. There are as many as the square of the nodes.
+type other struct {
+	known uint16 // 1 + the place in truth of the entry that it had at the last look; 0: it had none
+	told  uint16 // 1 + how often the incarnation had come back that is up, or was last; 0: none was
+	up    bool   // to applications
+	never bool   // it left: nothing may follow
 }
 
-func (d *directoryChecks) started(n *Node) {
+// about is what a node knows and told of a process.
+func (k *knownTo) about(who *Node) *other {
+	if more := len(who.world.Nodes) - len(k.others); who.Index >= len(k.others) {
+		k.others = append(k.others, make([]other, more)...)
+	}
+	return &k.others[who.Index]
+}
+
+func (d *directoryChecks) started(n *Node, truth []said) {
 	d.of = append(d.of, &knownTo{})
-	d.truth = append(d.truth, []said{say(n.core.Self())})
+	d.truth = append(d.truth, truth)
+	i, _ := slices.BinarySearchFunc(d.byID, n.ID, func(o *Node, id peer.ID) int { return o.ID.Compare(id) })
+	d.byID = slices.Insert(d.byID, i, n)
 }
 
 // entry is what the process last said of itself.
@@ -84,7 +97,7 @@ func (d *directoryChecks) before(n *Node, in proto.Input) {
 // after: a node's own entry only rises (D1), and answers what stands against it (D4).
 func (d *directoryChecks) after(n *Node, in proto.Input, out []proto.Output) {
 	self, last := n.core.Self(), d.entry(n)
-	if self != last && !sameEntryAt(self, last) {
+	if self != last && !self.Equal(last) {
 		if !self.Newer(last) || self.ID != n.ID || self.Name != n.Name {
 			d.world.fail("D1: %v wrote %d.%d of itself after %d.%d", n, self.Incarnation, self.Version, last.Incarnation, last.Version)
 		}
@@ -118,64 +131,52 @@ func isRefusal(o proto.Output) bool {
 // look compares what a node knows with what it knew (D1) and with what the
 // owners said (D2).
 func (d *directoryChecks) look(n *Node) {
-	if d.world.cfg.Directory != nil {
-		return
-	}
 	of := d.of[n.Index]
-	roster := n.core.Roster()
-	if roster == of.roster {
+	if d.world.cfg.Directory != nil || n.core.Revision() == of.revision {
 		return
 	}
-	var known []*proto.Member
-	if of.roster != nil {
-		known = of.roster.Members
+	of.revision = n.core.Revision()
+	all := d.byID
+	for m := range n.core.Members() { // in the order of the IDs, too
+		for len(all) > 0 && all[0].ID.Less(m.Entry.ID) {
+			of.about(all[0]).known = 0
+			all = all[1:]
+		}
+		if len(all) == 0 || all[0].ID != m.Entry.ID {
+			d.world.fail("D2: %v knows %s (%s), whom nobody ever started", n, m.Entry.ID.Short(), m.Entry.Name)
+			return
+		}
+		d.knows(n, all[0], m.Entry, of.about(all[0]))
+		all = all[1:]
 	}
-	of.roster = roster
-	for _, m := range roster.Members { // both are in the order of the IDs
-		if len(known) > 0 && known[0] == m {
-			known = known[1:]
-			continue
-		}
-		for len(known) > 0 && known[0].Entry.ID.Less(m.Entry.ID) {
-			known = known[1:]
-		}
-		var last *proto.Entry
-		if len(known) > 0 && known[0].Entry.ID == m.Entry.ID {
-			last = known[0].Entry
-		}
-		if last != m.Entry {
-			d.learnt(n, last, m.Entry)
-		}
-	}
-	self := roster.Get(n.ID)
+	self := n.core.Member(n.ID)
 	if self == nil || self.Status != proto.StatusAlive && (self.Status != proto.StatusLeft || !n.leaving) {
 		d.world.fail("D6: %v is not alive in its own view: %+v", n, self)
 	}
 }
 
-// learnt is that a node has another entry of a process than before; last is nil if it had none.
-func (d *directoryChecks) learnt(n *Node, last, e *proto.Entry) {
-	owner, ok := d.world.checks.byID[e.ID]
-	if !ok {
-		d.world.fail("D2: %v knows %s (%s), whom nobody ever started", n, e.ID.Short(), e.Name)
+// knows is that a node has this entry of a process.
+func (d *directoryChecks) knows(n, owner *Node, e *proto.Entry, of *other) {
+	truth := d.truth[owner.Index]
+	if of.known > 0 && truth[of.known-1].heard == e {
 		return
 	}
-	if last != nil && last.Newer(e) {
-		d.world.fail("D1: %v fell back from %d.%d to %d.%d of %v", n, last.Incarnation, last.Version, e.Incarnation, e.Version, owner)
-	}
-	if !d.said(owner, e) {
-		d.world.fail("D2: %v has %d.%d of %v, which it never said: %+v", n, e.Incarnation, e.Version, owner, e)
-	}
-}
-
-// said tells whether the owner wrote exactly this entry.
-func (d *directoryChecks) said(owner *Node, e *proto.Entry) bool {
-	for _, t := range slices.Backward(d.truth[owner.Index]) {
-		if t.entry.Incarnation == e.Incarnation && t.entry.Version == e.Version {
-			return t.heard == e || sameEntry(t.entry, e)
+	place := -1
+	for i, t := range slices.Backward(truth) {
+		if t.heard == e || t.entry.Equal(e) {
+			place = i
+			break
 		}
 	}
-	return false
+	if place < 0 {
+		d.world.fail("D2: %v has %d.%d of %v, which it never said: %+v", n, e.Incarnation, e.Version, owner, e)
+		return
+	}
+	if place+1 < int(of.known) {
+		last := truth[of.known-1].entry
+		d.world.fail("D1: %v fell back from %d.%d to %d.%d of %v", n, last.Incarnation, last.Version, e.Incarnation, e.Version, owner)
+	}
+	of.known = uint16(place + 1)
 }
 
 // share lets the records of a message that has arrived have the one copy of
@@ -190,7 +191,7 @@ func (d *directoryChecks) share(m proto.Message) {
 		if !ok || owner.core == nil {
 			continue
 		}
-		if t := d.truth[owner.Index]; len(t) > 0 && sameEntryAt(t[len(t)-1].heard, e) {
+		if t := d.truth[owner.Index]; len(t) > 0 && t[len(t)-1].heard.Equal(e) {
 			records[i].Entry = t[len(t)-1].heard
 		}
 	}
@@ -213,17 +214,10 @@ func recordsOf(m proto.Message) []proto.Record {
 // unchanged: nobody wrote into the copies that all share (D2).
 func (d *directoryChecks) unchanged() {
 	for i, t := range d.truth {
-		if len(t) > 0 && !sameEntryAt(t[len(t)-1].entry, t[len(t)-1].heard) {
+		if len(t) > 0 && !t[len(t)-1].entry.Equal(t[len(t)-1].heard) {
 			d.world.fail("D2: somebody changed what %v said of itself", d.world.Nodes[i])
 		}
 	}
-}
-
-func sameEntry(a, b *proto.Entry) bool {
-	return a.ID == b.ID && a.Name == b.Name && a.Birth == b.Birth && slices.Equal(a.Addrs, b.Addrs) && a.Zone == b.Zone &&
-		slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Handlers, b.Handlers) && slices.Equal(a.Groups, b.Groups) &&
-		a.Streams == b.Streams && a.VersionMin == b.VersionMin && a.VersionMax == b.VersionMax &&
-		a.Left == b.Left && a.Draining == b.Draining
 }
 
 // told: exactly one end for each incarnation that was up, and nothing of it
@@ -237,26 +231,24 @@ func (d *directoryChecks) told(n *Node, o proto.MembersChanged) {
 			w.fail("D2: %v tells of %s, whom nobody ever started", n, ch.Member.Entry.ID.Short())
 			return
 		}
-		for len(of.told) <= who.Index {
-			of.told = append(of.told, toldOf{})
-		}
-		t, inc := &of.told[who.Index], ch.Member.Entry.Incarnation
+		t, e := of.about(who), ch.Member.Entry
+		inc := uint16(e.Incarnation - e.Birth + 1)
 		d.tell(n, who, ch)
 		switch ch.Kind {
 		case proto.ChangeUp:
-			if t.up || t.never || inc <= t.inc {
-				w.fail("M11: %v: up of %v.%d after %+v", n, who, inc, *t)
+			if t.up || t.never || inc <= t.told {
+				w.fail("M11: %v: up of %v+%d after %+v", n, who, inc, *t)
 			}
-			t.up, t.inc = true, inc
+			t.up, t.told = true, inc
 		case proto.ChangeUpdated, proto.ChangeSuspect, proto.ChangeUnsuspect:
 			// A node never sees itself go down (D6): to itself it just goes on.
-			if !t.up || inc != t.inc && who != n || inc < t.inc {
-				w.fail("M11: %v: %v of %v.%d after %+v", n, ch.Kind, who, inc, *t)
+			if !t.up || inc != t.told && who != n || inc < t.told {
+				w.fail("M11: %v: %v of %v+%d after %+v", n, ch.Kind, who, inc, *t)
 			}
-			t.inc = inc
+			t.told = inc
 		case proto.ChangeDown, proto.ChangeLeft:
-			if !t.up || inc != t.inc && who != n {
-				w.fail("M11: %v: %v of %v.%d after %+v", n, ch.Kind, who, inc, *t)
+			if !t.up || inc != t.told && who != n {
+				w.fail("M11: %v: %v of %v+%d after %+v", n, ch.Kind, who, inc, *t)
 			}
 			t.up, t.never = false, ch.Kind == proto.ChangeLeft
 		default:
@@ -275,9 +267,4 @@ func (d *directoryChecks) tell(n, who *Node, ch proto.MemberChange) {
 	default:
 		d.world.say("  %s: %s is %s", n, who, ch.Kind)
 	}
-}
-
-// sameEntryAt tells whether nothing at all was changed.
-func sameEntryAt(a, b *proto.Entry) bool {
-	return a.Incarnation == b.Incarnation && a.Version == b.Version && sameEntry(a, b)
 }

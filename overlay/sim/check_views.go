@@ -127,7 +127,7 @@ func (v *viewChecks) sent(n *Node, in proto.Input, o proto.Send, of *viewOf) {
 
 // knownDead tells whether a node's directory says that a peer is down, or has left.
 func knownDead(n *Node, id peer.ID) bool {
-	m := n.core.Roster().Get(id)
+	m := n.core.Member(id)
 	return m != nil && (m.Status == proto.StatusDown || m.Status == proto.StatusLeft)
 }
 

@@ -28,15 +28,14 @@ func (c *checks) init(w *World) {
 func (c *checks) started(n *Node) {
 	c.byID[n.ID] = n
 	c.views.started(n)
-	c.directory.started(n)
+	c.directory.started(n, []said{say(n.core.Self())})
 }
 
 // startedHostile makes room for a process that is not checked.
 func (c *checks) startedHostile(n *Node) {
 	c.byID[n.ID] = n
 	c.views.started(n)
-	c.directory.of = append(c.directory.of, &knownTo{})
-	c.directory.truth = append(c.directory.truth, nil)
+	c.directory.started(n, nil)
 }
 
 func (c *checks) ended(n *Node) { c.calls.ended(n) }

@@ -145,50 +145,44 @@ func (w *World) deadForgotten(some []*Node) string {
 // equalDirectories: D7. All have the same entries, and take exactly each other
 // for alive.
 func (w *World) equalDirectories(some []*Node) string {
+	if len(some) == 0 {
+		return ""
+	}
 	in := w.members(some)
-	var first *proto.Roster
+	var first []proto.Member
+	var lives []bool // those of first, in truth
+	for m := range some[0].core.Members() {
+		first, lives = append(first, m), append(lives, in[m.Entry.ID] != nil)
+	}
 	for _, n := range some {
-		r := n.core.Roster()
-		alive := 0
-		for _, m := range r.Members {
+		i, alive := 0, 0
+		for m := range n.core.Members() {
+			if i == len(first) || !sameKnown(&first[i], &m) {
+				return fmt.Sprintf("D7: %v and %v differ in %s %d.%d down %d", some[0], n, m.Entry.Name, m.Entry.Incarnation, m.Entry.Version, m.Down)
+			}
 			living := m.Status == proto.StatusAlive
+			if living != lives[i] {
+				return fmt.Sprintf("D7: %v takes %v for %v (%s)", n, w.checks.byID[m.Entry.ID], m.Status, m.Why)
+			}
 			if living {
 				alive++
 			}
-			if o := w.checks.byID[m.Entry.ID]; living != (in[m.Entry.ID] != nil) {
-				return fmt.Sprintf("D7: %v takes %v for %v (%s)", n, o, m.Status, m.Why)
-			}
+			i++
 		}
-		if alive != len(some) {
-			return fmt.Sprintf("D7: %v knows %d of %d living", n, alive, len(some))
-		}
-		if first == nil {
-			first = r
-			continue
-		}
-		if words := differ(first, r); words != "" {
-			return fmt.Sprintf("D7: %v and %v differ: %s", some[0], n, words)
+		if i < len(first) || alive != len(some) {
+			return fmt.Sprintf("D7: %v knows %d of %d living, and %d of %d in all", n, alive, len(some), i, len(first))
 		}
 	}
 	return ""
 }
 
-// differ says how two rosters differ in what is not derived.
-func differ(a, b *proto.Roster) string {
-	if len(a.Members) != len(b.Members) {
-		return fmt.Sprintf("%d and %d entries", len(a.Members), len(b.Members))
-	}
-	for i, m := range a.Members {
-		if o := b.Members[i]; m.Entry.ID != o.Entry.ID || m.Entry.Incarnation != o.Entry.Incarnation || m.Entry.Version != o.Entry.Version || m.Down != o.Down {
-			return fmt.Sprintf("%s %d.%d down %d, and %s %d.%d down %d", m.Entry.Name, m.Entry.Incarnation, m.Entry.Version, m.Down,
-				o.Entry.Name, o.Entry.Incarnation, o.Entry.Version, o.Down)
-		}
-	}
-	return ""
+// sameKnown compares what is not derived.
+func sameKnown(a, b *proto.Member) bool {
+	return a.Entry.ID == b.Entry.ID && !a.Entry.Newer(b.Entry) && !b.Entry.Newer(a.Entry) && a.Down == b.Down
 }
 
 // Tells whether a node has told its applications that another is up.
 func (w *World) Tells(n, about *Node) bool {
-	told := w.checks.directory.of[n.Index].told
-	return about.Index < len(told) && told[about.Index].up
+	of := w.checks.directory.of[n.Index].others
+	return about.Index < len(of) && of[about.Index].up
 }

@@ -15,8 +15,9 @@ type fixed struct {
 	entry  *proto.Entry
 }
 
-func (f fixed) Roster() *proto.Roster { return f.roster }
-func (f fixed) Self() *proto.Entry    { return f.entry }
+func (f fixed) Roster() *proto.Roster           { return f.roster }
+func (f fixed) Member(id peer.ID) *proto.Member { return f.roster.Get(id) }
+func (f fixed) Self() *proto.Entry              { return f.entry }
 
 // post is one message under way in a mesh.
 type post struct {

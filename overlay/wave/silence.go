@@ -132,7 +132,7 @@ func (w *Wave) adoptFailed(now time.Time, m proto.Echo, out *proto.Out) {
 		return
 	}
 	c.part.again = true
-	if caller := w.members.Roster().Get(m.ID.Caller); caller == nil || caller.Status == proto.StatusDown || caller.Status == proto.StatusLeft {
+	if caller := w.members.Member(m.ID.Caller); caller == nil || caller.Status == proto.StatusDown || caller.Status == proto.StatusLeft {
 		w.cancelCall(now, c, "the caller is gone", out)
 	}
 }

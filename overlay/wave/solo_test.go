@@ -40,8 +40,9 @@ func newSolo(t *testing.T, members int, change ...func(*Config)) *solo {
 
 func who(i int) peer.ID { return peer.ID{0, byte(i >> 8), byte(i), 1} }
 
-func (s *solo) Roster() *proto.Roster { return s.roster }
-func (s *solo) Self() *proto.Entry    { return s.roster.Members[0].Entry }
+func (s *solo) Roster() *proto.Roster           { return s.roster }
+func (s *solo) Member(id peer.ID) *proto.Member { return s.roster.Get(id) }
+func (s *solo) Self() *proto.Entry              { return s.roster.Members[0].Entry }
 
 func (s *solo) info(i int) proto.PeerInfo { return s.roster.Members[i].Entry.Info() }
 

@@ -14,6 +14,7 @@ import (
 // Members is what the wave reads of the directory.
 type Members interface {
 	Roster() *proto.Roster
+	Member(id peer.ID) *proto.Member
 	Self() *proto.Entry
 }
 

@@ -147,8 +147,9 @@ func (n *node) know(kind proto.ChangeKind, m *proto.Member) {
 	})
 }
 
-func (n *node) Roster() *proto.Roster { return n.roster }
-func (n *node) Self() *proto.Entry    { return n.entry }
+func (n *node) Roster() *proto.Roster           { return n.roster }
+func (n *node) Member(id peer.ID) *proto.Member { return n.roster.Get(id) }
+func (n *node) Self() *proto.Entry              { return n.entry }
 
 func (w *world) at(d time.Duration, do func()) {
 	w.seq++

@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -46,8 +47,19 @@ type known struct {
 func (k *known) Self() *proto.Entry              { return &k.self }
 func (k *known) Member(id peer.ID) *proto.Member { return k.byID[id] }
 func (k *known) Roster() *proto.Roster           { return k.roster }
+func (k *known) Revision() uint64                { return k.roster.Revision }
 func (k *known) Len() int                        { return len(k.roster.Members) }
 func (k *known) Health() int                     { return 0 }
+
+func (k *known) Members() iter.Seq[proto.Member] {
+	return func(yield func(proto.Member) bool) {
+		for _, m := range k.roster.Members {
+			if !yield(*m) {
+				return
+			}
+		}
+	}
+}
 
 func (k *known) NeighborUp(now time.Time, id proto.LinkID, _ proto.PeerInfo, out *proto.Out) {
 	k.Measure(now, id, out)
