@@ -29,7 +29,7 @@ const (
 	probesMax    = 8                // under way at once
 	targetsMax   = 8192             // addresses asked; each costs about 100 bytes
 	swapWithin   = 30 * time.Second
-	returnedFor  = time.Minute // how long a member that came back counts as returned
+	ReturnedFor  = time.Minute // how long a member that came back counts as returned
 )
 
 // heal holds the component rules of one node.
@@ -179,7 +179,7 @@ func (h *heal) Deadline() time.Time {
 func (h *heal) returned(now time.Time, all members) proto.PeerInfo {
 	var back []*proto.Entry
 	for m := range all.Members() {
-		if e := m.Entry; m.Status == proto.StatusAlive && e.ID != h.self && e.Incarnation > e.Birth && now.Sub(m.Since) < returnedFor {
+		if e := m.Entry; m.Status == proto.StatusAlive && e.ID != h.self && e.Incarnation > e.Birth && now.Sub(m.Since) < ReturnedFor {
 			back = append(back, e)
 		}
 	}

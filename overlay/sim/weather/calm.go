@@ -90,9 +90,16 @@ func (y *Weather) spare() []*sim.Node {
 	return slices.DeleteFunc(core, func(n *sim.Node) bool { return n.Leaving() })
 }
 
-// shortOf is how long views may have less than their floor in calm (H11): who was
-// evicted or trimmed looks for another link at its next tick, and may be refused.
-const shortOf = 5 * time.Second
+// shortOf is how long views may have less than their floor in calm (H11): who was evicted or trimmed looks for another link
+// at its next tick, and may be refused. Then it sends a walk each second, which ends at any node. Of few nodes most are
+// members of its already or cool down for it, perhaps all but one of six, and until one can take it in luck decides (17 s
+// were the most of 2,000 seeds, among seven nodes; among ten or more 5 s).
+func shortOf(nodes int) time.Duration {
+	if nodes < 3*core.Default().Views.Active {
+		return 30 * time.Second
+	}
+	return 5 * time.Second
+}
 
 // felt is how long faults are felt after their end: a link that they froze is given
 // up when pings have been missed, and who did so leaves its peer alone for a
@@ -112,7 +119,7 @@ func (y *Weather) stay(core []*sim.Node, d time.Duration) {
 		if words == "" || w.Now()-y.calmAt <= felt() {
 			enough = w.Now()
 		}
-		if w.Now()-enough <= shortOf {
+		if w.Now()-enough <= shortOf(len(core)) {
 			words = w.SettledBut(core)
 		}
 		if words != "" {
@@ -121,16 +128,30 @@ func (y *Weather) stay(core []*sim.Node, d time.Duration) {
 	}
 }
 
-// rested: in calm views hardly change (H13; before is ViewChanges at its beginning), and links are symmetric (H9) unless
-// one is just being made.
-func (y *Weather) rested(core []*sim.Node, before []int) {
+// healed is how long a cluster that has settled still mends itself, and so changes its views: who came back is worth a
+// swap for ReturnedFor, the bridge that takes it is held for BridgeFor, and whom it puts out then looks for another link.
+func healed() time.Duration { return core.ReturnedFor + core.Default().Views.BridgeFor + 5*time.Second }
+
+// rest is how long views are watched after that, and few how many members may come into one meanwhile (H13: a few a
+// minute). Of 2,000 seeds the most was 1, and 4 in all views of a world together. Before, the most is no measure: after a
+// partition each node swaps a member within half a minute, is swapped for by some, and loses members to other swaps (5 in
+// seed 1861, of 59 nodes). Nodes that put a member out for whoever asks go on for ever, with 2 to 10.
+const (
+	rest = 30 * time.Second
+	few  = 2
+)
+
+// rests: views come to rest (H13), and then links are symmetric (H9) unless one is just being made.
+func (y *Weather) rests(core []*sim.Node) {
 	w := y.world
+	before := w.ViewChanges(core)
+	y.stay(core, rest)
 	if w.Failed() != "" {
 		return
 	}
 	for i, n := range w.ViewChanges(core) {
-		if n -= before[i]; n > restless {
-			w.Fail("H13: in calm %d members came into the view of %v within half a minute", n, core[i])
+		if n -= before[i]; n > few {
+			w.Fail("H13: long after all was well %d members came into the view of %v within %v", n, core[i], rest)
 		}
 	}
 	if w.Symmetric(core) != "" {
@@ -157,9 +178,8 @@ func (y *Weather) proof(core []*sim.Node) {
 		calls = append(calls, n.Ask(proto.Selector{}, 5*time.Second, 32, 0))
 		w.Run(time.Second)
 	}
-	before := w.ViewChanges(core)
-	y.stay(core, max(aftermath, lifetime-w.Now()))
-	y.rested(core, before)
+	y.stay(core, healed())
+	y.rests(core)
 	for _, words := range []string{w.Missed(core, first, w.Now()-10*time.Second), w.Unaccounted(core)} {
 		if words != "" {
 			w.Fail("%s", words)

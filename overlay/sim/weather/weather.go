@@ -39,12 +39,9 @@ type Weather struct {
 
 // How long a world is under weather, and how long it may take to recover.
 const (
-	stormy    = 75 * time.Second
-	recovery  = 90 * time.Second
-	lifetime  = 120 * time.Second // at the least
-	aftermath = 15 * time.Second  // after the last call and broadcast
-	// restless is how many members come into no view in the aftermath (H13): of 200 seeds the most was 2.
-	restless = 4
+	stormy   = 75 * time.Second
+	recovery = 90 * time.Second
+	lifetime = 120 * time.Second // where the storm lasts to the end
 )
 
 // Draw makes a plan's weather.
