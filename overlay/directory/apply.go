@@ -10,10 +10,19 @@ import (
 // purgeEvery is how often records are looked through for those to be purged.
 const purgeEvery = time.Minute
 
-// tomb is a tombstone and since when we have it.
+// tomb is a tombstone and since when we have it, on Directory.clock.
 type tomb struct {
-	proto.Tombstone
-	at time.Time
+	entry *proto.Entry // says what a tombstone says and no more; in Directory.names, too
+	at    time.Duration
+}
+
+func entomb(t proto.Tombstone) *proto.Entry {
+	return &proto.Entry{ID: t.ID, Name: t.Name, Birth: t.Birth, Incarnation: t.Incarnation}
+}
+
+// stone is the tombstone as it travels.
+func (t tomb) stone() *proto.Tombstone {
+	return &proto.Tombstone{ID: t.entry.ID, Name: t.entry.Name, Birth: t.entry.Birth, Incarnation: t.entry.Incarnation}
 }
 
 // Delivered takes records from the broadcast. What it says is second-hand: it
@@ -54,8 +63,8 @@ func (d *Directory) apply(now time.Time, rec *proto.Record, from peer.ID, out *p
 	if id == d.self.ID() {
 		return d.heardOfSelf(now, rec, from, out) || news, nil
 	}
-	if t, ok := d.tombs.Get(id); ok && rec.Entry.Incarnation <= t.Incarnation {
-		return news, &t.Tombstone
+	if t, ok := d.tombs.Get(id); ok && rec.Entry.Incarnation <= t.entry.Incarnation {
+		return news, t.stone()
 	}
 	r, known := d.records.Get(id)
 	was := uint64(0)
@@ -208,17 +217,18 @@ func (d *Directory) bury(now time.Time, t proto.Tombstone, from peer.ID, out *pr
 		}
 		return d.comeBack(now, t.Incarnation, out)
 	}
-	if have, ok := d.tombs.Get(t.ID); ok && have.Incarnation >= t.Incarnation {
+	if have, ok := d.tombs.Get(t.ID); ok && have.entry.Incarnation >= t.Incarnation {
 		return false
 	}
 	if d.tombs.Len() >= d.cfg.TombsMax {
 		d.dropOldestTomb()
 	}
-	d.tombs.Put(t.ID, tomb{t, now})
+	dead := entomb(t)
+	d.tombs.Put(t.ID, tomb{dead, d.clock(now)})
 	if r, ok := d.records.Get(t.ID); ok && r.entry.Incarnation <= t.Incarnation {
 		d.remove(now, r)
 	}
-	d.claimName(now, &proto.Entry{ID: t.ID, Name: t.Name, Birth: t.Birth}, out)
+	d.claimName(now, dead, out)
 	return true
 }
 
@@ -246,7 +256,9 @@ func (d *Directory) purge(now time.Time, r *record) {
 	if d.tombs.Len() >= d.cfg.TombsMax {
 		d.dropOldestTomb()
 	}
-	d.tombs.Put(e.ID, tomb{proto.Tombstone{ID: e.ID, Name: e.Name, Birth: e.Birth, Incarnation: max(e.Incarnation, r.more().down)}, now})
+	dead := entomb(proto.Tombstone{ID: e.ID, Name: e.Name, Birth: e.Birth, Incarnation: max(e.Incarnation, r.more().down)})
+	d.tombs.Put(e.ID, tomb{dead, d.clock(now)})
+	d.names.enter(dead)
 	d.remove(now, r)
 }
 
@@ -267,7 +279,7 @@ func (d *Directory) purgeDue(now time.Time) {
 	}
 	var expired []peer.ID
 	for id, t := range d.tombs.All() {
-		if now.Sub(t.at) >= d.cfg.TombFor {
+		if d.clock(now)-t.at >= d.cfg.TombFor {
 			expired = append(expired, id)
 		}
 	}
@@ -293,9 +305,9 @@ func (d *Directory) makeRoom(now time.Time) bool {
 
 func (d *Directory) dropOldestTomb() {
 	var oldest peer.ID
-	var at time.Time
+	var at time.Duration
 	for id, t := range d.tombs.All() {
-		if at.IsZero() || t.at.Before(at) {
+		if oldest.IsZero() || t.at < at {
 			oldest, at = id, t.at
 		}
 	}
@@ -306,6 +318,6 @@ func (d *Directory) dropTomb(id peer.ID) {
 	t, _ := d.tombs.Get(id)
 	d.tombs.Delete(id)
 	if !d.records.Has(id) {
-		d.names.drop(t.Name, id)
+		d.names.drop(t.entry.Name, id)
 	}
 }

@@ -86,7 +86,7 @@ type Config struct {
 	// StoppedMax is how long a process may have been stopped and still trust
 	// its directory. Must stay below PurgeAfter.
 	StoppedMax time.Duration
-	// EntriesMax and TombsMax bound memory: about 500 bytes an entry and 150 a
+	// EntriesMax and TombsMax bound memory: about 500 bytes an entry and 250 a
 	// tombstone. At the bound newcomers are not taken in, and the oldest
 	// tombstones go.
 	EntriesMax, TombsMax int

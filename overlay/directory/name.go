@@ -26,41 +26,51 @@ func byName(a, b *proto.Entry) int {
 	return b.ID.Compare(a.ID)
 }
 
-// claims are those on one name, the holder's first.
-func (n names) claims(name string) []*proto.Entry {
-	first, _ := slices.BinarySearchFunc(n, name, func(e *proto.Entry, name string) int { return strings.Compare(e.Name, name) })
-	end := first
-	for end < len(n) && n[end].Name == name {
+// span is where the claims on one name are.
+func (n names) span(name string) (first, end int) {
+	first, _ = slices.BinarySearchFunc(n, name, func(e *proto.Entry, name string) int { return strings.Compare(e.Name, name) })
+	for end = first; end < len(n) && n[end].Name == name; {
 		end++
 	}
+	return first, end
+}
+
+// claims are those on one name, the holder's first.
+func (n names) claims(name string) []*proto.Entry {
+	first, end := n.span(name)
 	return n[first:end]
+}
+
+// enter puts in a process, or its present entry in place of a former. It tells
+// who is thereby not the first of its name, if anybody: the process itself, or
+// whoever was.
+func (n *names) enter(e *proto.Entry) (loser peer.ID) {
+	all := *n
+	i, known := slices.BinarySearchFunc(all, e, byName)
+	switch {
+	case known:
+		all[i] = e
+		return peer.ID{}
+	case i > 0 && all[i-1].Name == e.Name:
+		loser = e.ID
+	case i < len(all) && all[i].Name == e.Name:
+		loser = all[i].ID
+	}
+	*n = slices.Insert(all, i, e)
+	return loser
 }
 
 // drop takes back what a process claims.
 func (n *names) drop(name string, id peer.ID) {
-	if i := slices.IndexFunc(n.claims(name), func(e *proto.Entry) bool { return e.ID == id }); i >= 0 {
-		at, _ := slices.BinarySearchFunc(*n, n.claims(name)[i], byName)
-		*n = slices.Delete(*n, at, at+1)
-	}
+	first, end := n.span(name)
+	left := slices.DeleteFunc((*n)[first:end], func(e *proto.Entry) bool { return e.ID == id })
+	*n = slices.Delete(*n, first+len(left), end)
 }
 
-// claimName enters a process under its name, or its present entry instead of a
-// former. Whoever is not first of its name is superseded, for good.
+// claimName enters a process under its name. Whoever is not first of its name is
+// superseded, for good.
 func (d *Directory) claimName(now time.Time, e *proto.Entry, out *proto.Out) {
-	i, known := slices.BinarySearchFunc(d.names, e, byName)
-	if known {
-		d.names[i] = e
-		return
-	}
-	var loser peer.ID
-	switch {
-	case i > 0 && d.names[i-1].Name == e.Name:
-		loser = e.ID
-	case i < len(d.names) && d.names[i].Name == e.Name:
-		loser = d.names[i].ID
-	}
-	d.names = slices.Insert(d.names, i, e)
-	if !loser.IsZero() {
+	if loser := d.names.enter(e); !loser.IsZero() {
 		d.supersede(now, loser, out)
 	}
 }

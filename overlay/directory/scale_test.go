@@ -2,7 +2,9 @@ package directory
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/starlingmesh/starling/overlay/proto"
@@ -28,6 +30,44 @@ func BenchmarkSuspicion(b *testing.B) {
 		answer := *r.entry
 		answer.Version++
 		d.Delivered(noon, r.ID(), proto.DirectoryBody{Records: []proto.Record{{Entry: &answer}}}, &out)
+	}
+}
+
+// BenchmarkMembers takes in 10,000 members one by one, and tells what each takes: their entries, and all else without and
+// with somebody who asks for rosters.
+func BenchmarkMembers(b *testing.B) {
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	const members = 10_000
+	for range b.N {
+		b.StopTimer()
+		began := heap()
+		records := make([]proto.Record, members)
+		for i := range records {
+			records[i].Entry = entryOf(i+1, fmt.Sprintf("a-name-of-some-length-%d", i), 1000)
+		}
+		entries := heap()
+		d := lone(idOf(0), nil)
+		b.StartTimer()
+		for i := range records {
+			d.apply(noon, &records[i], idOf(1), &proto.Out{})
+		}
+		b.StopTimer()
+		wait(d, noon, time.Second)
+		known := heap()
+		roster := d.Roster()
+		listed := heap()
+		runtime.KeepAlive(d)
+		runtime.KeepAlive(roster)
+		runtime.KeepAlive(records)
+		b.ReportMetric((entries-began)/members, "B/entry")
+		b.ReportMetric((known-entries)/members, "B/record")
+		b.ReportMetric((listed-known)/members, "B/listed")
+		b.StartTimer()
 	}
 }
 

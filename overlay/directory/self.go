@@ -147,7 +147,7 @@ func (d *Directory) beBorn(now time.Time, out *proto.Out) {
 			known = max(known, r.entry.Incarnation)
 		}
 		if t, ok := d.tombs.Get(c.ID); ok {
-			known = max(known, t.Incarnation)
+			known = max(known, t.entry.Incarnation)
 		}
 		e.Birth = max(e.Birth, known+1)
 	}

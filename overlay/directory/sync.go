@@ -132,7 +132,7 @@ func (d *Directory) spread(now time.Time, except proto.LinkID) {
 func (d *Directory) sendTombs(id proto.LinkID, out *proto.Out) {
 	var all []proto.Record
 	for _, t := range d.tombs.All() {
-		all = append(all, proto.Record{Tomb: &t.Tombstone})
+		all = append(all, proto.Record{Tomb: t.stone()})
 	}
 	d.send(id, all, out)
 }

@@ -14,6 +14,8 @@ type directoryChecks struct {
 	truth [][]said   // by process: what it said of itself, in order
 	byID  []*Node    // all processes in the order of their IDs
 
+	bodies map[proto.MsgID]proto.Body // of broadcasts, as all others hold them; looked up only
+
 	accused proto.Entry // D4: what stood accused in the input of this step; zero ID: nothing
 	down    uint64      // and up to which incarnation it was certified down
 }
@@ -177,24 +179,6 @@ func (d *directoryChecks) knows(n, owner *Node, e *proto.Entry, of *other) {
 		d.world.fail("D1: %v fell back from %d.%d to %d.%d of %v", n, last.Incarnation, last.Version, e.Incarnation, e.Version, owner)
 	}
 	of.known = uint16(place + 1)
-}
-
-// share lets the records of a message that has arrived have the one copy of
-// what their owners wrote, where they say exactly that.
-func (d *directoryChecks) share(m proto.Message) {
-	for i, records := 0, recordsOf(m); i < len(records); i++ {
-		e := records[i].Entry
-		if e == nil {
-			continue
-		}
-		owner, ok := d.world.checks.byID[e.ID]
-		if !ok || owner.core == nil {
-			continue
-		}
-		if t := d.truth[owner.Index]; len(t) > 0 && t[len(t)-1].heard.Equal(e) {
-			records[i].Entry = t[len(t)-1].heard
-		}
-	}
 }
 
 // recordsOf are what a message says of members.

@@ -22,6 +22,7 @@ type checks struct {
 func (c *checks) init(w *World) {
 	c.world, c.byID = w, map[peer.ID]*Node{}
 	c.broadcast = castChecks{byID: map[proto.MsgID]*cast{}, gaps: map[gapKey]uint64{}, reached: map[gapKey]uint64{}}
+	c.directory.bodies = map[proto.MsgID]proto.Body{}
 	c.views.world, c.broadcast.world, c.directory.world, c.calls.world = w, w, w, w
 }
 

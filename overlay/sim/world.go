@@ -188,8 +188,7 @@ func (w *World) encode(m proto.Message) (proto.Message, int) {
 		w.fail("our own frame does not parse: %v: %+v", err, m)
 		return m, len(w.frame)
 	}
-	w.checks.directory.share(got)
-	return got, len(w.frame)
+	return w.checks.directory.share(got), len(w.frame)
 }
 
 // between draws evenly from [lo, hi).
