@@ -60,6 +60,19 @@ func (m *Map[V]) Delete(id ID) bool {
 	return ok
 }
 
+// DeleteFunc removes the entries for which gone is true.
+func (m *Map[V]) DeleteFunc(gone func(ID, V) bool) {
+	kept := 0
+	for i, id := range m.keys {
+		if !gone(id, m.vals[i]) {
+			m.keys[kept], m.vals[kept] = id, m.vals[i]
+			kept++
+		}
+	}
+	clear(m.vals[kept:])
+	m.keys, m.vals = m.keys[:kept], m.vals[:kept]
+}
+
 // At returns the i-th entry in the order of the IDs; it panics outside
 // [0, Len). With a random index it draws a random entry.
 func (m *Map[V]) At(i int) (ID, V) { return m.keys[i], m.vals[i] }

@@ -315,7 +315,7 @@ func TestTooManyOriginsAtOnceAreRefusedUntilOneIsQuiet(t *testing.T) {
 }
 
 func TestTheOldestMarkIsForgottenFirst(t *testing.T) {
-	m := marks{base: map[key]uint64{}}
+	var m marks
 	for i := range uint8(5) {
 		m.set(key{stream: i}, uint64(i)+1, 3)
 	}
@@ -323,8 +323,19 @@ func TestTheOldestMarkIsForgottenFirst(t *testing.T) {
 	if _, known := m.get(key{stream: 1}); known {
 		t.Fatal("the second of five is still known")
 	}
-	if base, known := m.get(key{stream: 4}); !known || base != 5 || len(m.base) != 3 || len(m.queue) != 3 {
-		t.Fatalf("the last is %d, %v; %d kept", base, known, len(m.base))
+	if base, known := m.get(key{stream: 4}); !known || base != 5 || m.count != 3 {
+		t.Fatalf("the last is %d, %v; %d kept", base, known, m.count)
+	}
+	for i := range uint64(100) { // an eighth at once, never more
+		m.set(key{origin: nodeID(int(i)), stream: 1}, 1, 40)
+		if kept := m.of[1].Len() + m.of[2].Len() + m.of[3].Len() + m.of[4].Len(); kept != m.count || kept > 40 || i >= 40 && kept < 35 {
+			t.Fatalf("after %d: %d kept, %d counted", i, kept, m.count)
+		}
+	}
+	for i := range uint64(100) {
+		if _, known := m.get(key{origin: nodeID(int(i)), stream: 1}); known != (i >= 100-uint64(m.of[1].Len())) {
+			t.Fatalf("%d is known: %v, of %d", i, known, m.of[1].Len())
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (t *Tree) Check() {
 	}
 	mustHold(len(t.windows) == len(t.due), "a window is not scheduled")
 	mustHold(len(t.windows) <= t.cfg.WindowsMax, "more windows than their bound")
-	mustHold(len(t.marks.base) == len(t.marks.queue) && len(t.marks.queue) <= t.cfg.MarksMax, "more marks than their bound")
+	mustHold(t.marks.count <= t.cfg.MarksMax, "more marks than their bound")
 	mustHold(len(t.cache.byID) == len(t.cache.queue) && len(t.cache.queue) <= t.cfg.CacheCount, "more broadcasts kept than their bound")
 	mustHold(t.cache.bytes >= 0 && t.cache.bytes <= t.cfg.CacheBytes, "more bytes kept than their bound")
 	mustHold(t.wants >= 0 && t.wants <= t.cfg.WantsMax, "more broadcasts waited for than their bound")
@@ -41,6 +41,7 @@ func (t *Tree) checkWindow(w *window) { t.checkStart(w, max(len(w.ahead), len(w.
 
 // checkStart looks at what comes first in a window.
 func (t *Tree) checkStart(w *window, most int) {
+	mustHold(none.first == 0 && none.top == 0 && none.ahead == nil && none.wants == nil && none.said == nil, "work noted where there is none")
 	mustHold(w.origin != t.self && w.stream < proto.Streams, "a window of our own, or of no stream")
 	mustHold(len(w.ahead) <= t.cfg.OrderCount, "more held back than its bound")
 	mustHold(w.bytes <= t.cfg.OrderBytes || len(w.ahead) == 1, "more bytes held back in a window than its bound")

@@ -84,6 +84,7 @@ func (t *Tree) last(now time.Time, n *neighbor, m proto.Last, out *proto.Out) (w
 	w.lastSeq, w.lastTime = id.Seq, m.Repeat
 	t.flood(m, n, out)
 	if id.Seq > w.base && id.Seq > w.top {
+		w.busy()
 		w.top = id.Seq
 		w.lostAt = now.Add(t.cfg.LostAfter)
 	}

@@ -102,6 +102,7 @@ type said struct {
 
 // saidBy finds what a link was taken for, of the last sourcesMax.
 func (w *window) saidBy(link proto.LinkID) *said {
+	w.busy()
 	i := slices.IndexFunc(w.said, func(s said) bool { return s.link == link })
 	if i < 0 {
 		if len(w.said) == sourcesMax {

@@ -12,14 +12,14 @@ func (s schedule) Len() int           { return len(s) }
 func (s schedule) Less(i, j int) bool { return s[i].next.Before(s[j].next) }
 func (s schedule) Swap(i, j int) {
 	s[i], s[j] = s[j], s[i]
-	s[i].place, s[j].place = i, j
+	s[i].place, s[j].place = int32(i), int32(j)
 }
 
 // Push is for package heap.
 func (s *schedule) Push(x any) {
 	w, ok := x.(*window)
 	mustHold(ok, "only windows are scheduled")
-	w.place = len(*s)
+	w.place = int32(len(*s))
 	*s = append(*s, w)
 }
 
@@ -35,15 +35,16 @@ func (s *schedule) Pop() any {
 
 // reschedule puts a window where its earliest timer belongs.
 func (t *Tree) reschedule(w *window) {
+	w.rest()
 	w.next = t.deadline(w)
 	if w.place < 0 {
 		heap.Push(&t.due, w)
 		return
 	}
-	heap.Fix(&t.due, w.place)
+	heap.Fix(&t.due, int(w.place))
 }
 
-func (t *Tree) unschedule(w *window) { heap.Remove(&t.due, w.place) }
+func (t *Tree) unschedule(w *window) { heap.Remove(&t.due, int(w.place)) }
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

@@ -85,7 +85,6 @@ func New(self peer.ID, cfg Config) *Tree {
 		cfg:     cfg,
 		cache:   cache{byID: map[proto.MsgID]*cached{}},
 		windows: map[key]*window{},
-		marks:   marks{base: map[key]uint64{}},
 	}
 }
 

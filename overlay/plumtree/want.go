@@ -57,6 +57,7 @@ func (t *Tree) wanted(now time.Time, w *window, seq uint64, n *neighbor, guess b
 	if t.wants >= t.cfg.WantsMax || n.wants >= t.cfg.WantsMax/4 {
 		return false
 	}
+	w.busy()
 	w.wantsAt = proto.Sooner(w.wantsAt, at)
 	w.wants = slices.Insert(w.wants, i, want{seq: seq, at: at, ends: now.Add(t.cfg.LostAfter), sources: []source{{n.link, guess}}, owner: n.link})
 	n.wants++
@@ -159,6 +160,9 @@ func (t *Tree) anybody(v *want) {
 
 // fireWants asks for what is due, and drops what nobody is left to ask for.
 func (t *Tree) fireWants(now time.Time, w *window) {
+	if len(w.wants) == 0 {
+		return
+	}
 	w.wantsAt = time.Time{}
 	for i := 0; i < len(w.wants); {
 		v := &w.wants[i]
@@ -199,7 +203,7 @@ func (t *Tree) unwant(w *window, i int) {
 		w.wants = slices.Delete(w.wants, i, i+1)
 	}
 	if len(w.wants) == 0 {
-		w.wants = nil
+		w.wants, w.wantsAt = nil, time.Time{}
 	}
 }
 

@@ -18,9 +18,21 @@ type key struct {
 // window knows which broadcasts of one origin in one stream were dealt with.
 // Everything up to base was: delivered, told as a gap, or said before our time.
 // What comes below it is dropped, so nothing is ever delivered twice (P2).
+// There is one for each origin that spoke lately, so what only a window with
+// work left needs stands apart.
 type window struct {
 	key
-	base  uint64
+	lastTime uint8
+	place    int32 // in Tree.due
+	base     uint64
+	lastSeq  uint64    // highest LAST passed on, to pass each on once
+	lastAt   time.Time // of the last broadcast
+	next     time.Time // earliest of all its timers
+	*work              // never nil: none while there is nothing left to do
+}
+
+// work is what a window has not dealt with.
+type work struct {
 	ahead []ahead // received above base, ascending; all but the directory's wait there for order
 	bytes int     // of the bodies that wait
 
@@ -38,13 +50,23 @@ type window struct {
 	wants   []want    // announced and not here, ascending
 	wantsAt time.Time // none of their timers is earlier
 	said    []said    // who was taken for an announcer of what came before
+}
 
-	lastAt   time.Time // of the last broadcast
-	lastSeq  uint64    // highest LAST passed on, to pass each on once
-	lastTime uint8
+// none is the work of all windows that have none. It is never written to.
+var none work
 
-	next  time.Time // earliest of all its timers
-	place int       // in Tree.due
+// busy makes room for work.
+func (w *window) busy() {
+	if w.work == &none {
+		w.work = new(work)
+	}
+}
+
+// rest lets go of the room for work that is done.
+func (w *window) rest() {
+	if w.idle() {
+		w.work = &none
+	}
 }
 
 // ahead is a broadcast received before one that precedes it.
@@ -75,8 +97,8 @@ func (w *window) ordered() bool { return w.stream != proto.DirStream }
 // tells that it was. It returns nil if there is no room.
 func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
 	if w := t.windows[k]; w != nil {
-		if w.first > seq {
-			w.first = seq
+		if !w.openSince.IsZero() {
+			w.first = min(w.first, seq)
 		}
 		return w, false
 	}
@@ -87,7 +109,7 @@ func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
 		}
 		t.finish(oldest)
 	}
-	w = &window{key: k, first: seq, lastAt: now, place: -1}
+	w = &window{key: k, lastAt: now, place: -1, work: &none}
 	mark, known := t.marks.get(k)
 	switch {
 	case known:
@@ -95,7 +117,8 @@ func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
 	case !t.settled(now):
 		w.base = seq - 1
 	case seq > 1:
-		w.openSince = now
+		w.busy()
+		w.openSince, w.first = now, seq
 	}
 	t.windows[k] = w
 	t.reschedule(w)
@@ -133,10 +156,16 @@ func (t *Tree) waited(w *window, since time.Time) time.Time {
 // take puts a broadcast that is new into its window, and delivers what can be.
 func (t *Tree) take(now time.Time, w *window, e *cached, out *proto.Out) {
 	a := ahead{seq: e.id.Seq, body: e.body, size: e.size, hops: e.hops, since: now}
+	if w.work == &none && a.seq == w.base+1 { // as nearly all do
+		w.base = a.seq
+		t.deliver(w, a, out)
+		return
+	}
 	if !w.ordered() {
 		t.deliver(w, a, out)
 		a.body, a.size = nil, 0
 	}
+	w.busy()
 	i, _ := w.findAhead(a.seq)
 	if i < len(w.ahead) {
 		a.since = w.ahead[i].since // what is missing before it is missing there too
@@ -269,24 +298,38 @@ func (t *Tree) finish(w *window) {
 }
 
 // marks remembers how far sequences had come whose windows ended, the latest
-// of them: so that an origin that speaks again goes on where it stopped.
+// of them: so that an origin that speaks again goes on where it stopped. Every
+// member that ever spoke has one, so it is 32 bytes and no pointer.
 type marks struct {
-	base  map[key]uint64
-	queue []key // in the order they came
+	of    [proto.Streams]peer.Map[mark] // by origin
+	turns uint64                        // so many sequences ever had one
+	count int                           // of those kept: the last ones
+}
+
+type mark struct {
+	base uint64
+	turn uint64
 }
 
 func (m *marks) get(k key) (uint64, bool) {
-	base, ok := m.base[k]
-	return base, ok
+	have, ok := m.of[k.stream].Get(k.origin)
+	return have.base, ok
 }
 
 func (m *marks) set(k key, base uint64, most int) {
-	if _, known := m.base[k]; !known {
-		m.queue = append(m.queue, k)
+	have, known := m.of[k.stream].Get(k.origin)
+	if !known {
+		m.turns++
+		m.count++
+		have.turn = m.turns
 	}
-	m.base[k] = max(base, m.base[k])
-	for len(m.queue) > most {
-		delete(m.base, m.queue[0])
-		m.queue = m.queue[1:]
+	m.of[k.stream].Put(k.origin, mark{max(base, have.base), have.turn})
+	if m.count <= most {
+		return
+	}
+	// An eighth at once: finding the oldest takes a look at all.
+	m.count = most - most/8
+	for i := range m.of {
+		m.of[i].DeleteFunc(func(_ peer.ID, old mark) bool { return old.turn+uint64(m.count) <= m.turns })
 	}
 }
