@@ -36,11 +36,12 @@ func (c *Core) request(now time.Time, l *link, self proto.PeerInfo, msg proto.Me
 		c.inner.Add(proto.Ignored{Why: "request_for_another", Peer: l.peer.ID})
 		return
 	}
-	switch c.dir.Admit(now, self, &c.inner) {
+	switch c.toDir().Admit(now, self, &c.inner) {
 	case directory.Admitted:
-		c.views.Receive(now, l.id, l.peer.ID, msg, &c.inner)
+		c.toViews().Receive(now, l.id, l.peer.ID, msg, &c.inner)
 	case directory.Undecided:
 		if len(c.held) < holdMax {
+			c.stirRest()
 			c.held = append(c.held, held{l.id, self, msg, now.Add(holdFor)})
 		} else {
 			c.refuse(l.id, proto.RefuseFull)
@@ -62,6 +63,10 @@ func (c *Core) refuse(id proto.LinkID, why proto.RefuseWhy) {
 
 // retryHeld asks the directory again about those that wait.
 func (c *Core) retryHeld(now time.Time) {
+	if len(c.held) == 0 {
+		return
+	}
+	c.stirRest()
 	waiting := c.held
 	c.held = nil
 	for _, h := range waiting {

@@ -31,20 +31,24 @@ func (c *Core) startLeaving(now time.Time) {
 	if c.leave.stage != leaveNot {
 		return
 	}
-	c.wave.Leave()
+	c.toWave().Leave()
 	c.leave = leaving{stage: leaveDraining, at: now.Add(c.cfg.Drain)}
 	c.progressLeave(now)
 }
 
 // progressLeave goes on to the next stage when this one is done or overdue.
 func (c *Core) progressLeave(now time.Time) {
+	if c.leave.stage == leaveNot {
+		return
+	}
+	c.stirRest()
 	overdue := !c.leave.at.IsZero() && !now.Before(c.leave.at)
 	switch {
 	case c.leave.stage == leaveDraining && (overdue || c.running <= 0):
-		c.dir.Leave(now, &c.inner)
+		c.toDir().Leave(now, &c.inner)
 		c.leave = leaving{stage: leaveSaid, at: now.Add(leaveWord)}
 	case c.leave.stage == leaveSaid && overdue:
-		c.views.Leave(now, &c.inner)
+		c.toViews().Leave(now, &c.inner)
 		c.leave = leaving{stage: leaveClosing, at: now.Add(leaveWord)}
 	case c.leave.stage == leaveClosing && overdue:
 		c.leave = leaving{stage: leaveGone}

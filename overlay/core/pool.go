@@ -61,13 +61,13 @@ func (c *Core) keepOpen(now time.Time, o proto.KeepOpen) {
 	for _, who := range o.Peers {
 		_, neighbour := c.views.Link(who.ID)
 		if !neighbour && !c.pool.entries.Has(who.ID) && len(who.Addrs) > 0 && c.pool.entries.Len() < c.pool.cfg.PoolMax {
-			c.pool.dial(now, who.ID, who.Addrs, nil, &c.inner)
+			c.toPool().dial(now, who.ID, who.Addrs, nil, &c.inner)
 		}
 	}
 }
 
 func (c *Core) dialPooled(now time.Time, o proto.SendTo) {
-	p := &c.pool
+	p := c.toPool()
 	addrs := o.Peer.Addrs
 	if m := c.dir.Member(o.Peer.ID); m != nil {
 		addrs = m.Entry.Addrs
@@ -97,9 +97,9 @@ func (p *pool) dial(now time.Time, who peer.ID, addrs []string, queue []proto.Se
 func (c *Core) sendFailed(now time.Time, o proto.SendTo, why proto.DialWhy) {
 	switch o.Owner {
 	case proto.OwnerViews:
-		c.views.SendFailed(now, o.Peer.ID, o.Msg, &c.inner)
+		c.toViews().SendFailed(now, o.Peer.ID, o.Msg, &c.inner)
 	case proto.OwnerWave:
-		c.wave.SendFailed(now, o.Peer.ID, o.Msg, why, false, &c.inner)
+		c.toWave().SendFailed(now, o.Peer.ID, o.Msg, why, false, &c.inner)
 	case proto.OwnerDirectory, proto.OwnerHeal:
 	}
 }
@@ -110,7 +110,7 @@ func (c *Core) poolFailed(now time.Time, in proto.DialFailed) {
 		if e.tag != in.Tag || e.link != 0 {
 			continue
 		}
-		c.pool.entries.Delete(id)
+		c.toPool().entries.Delete(id)
 		for _, o := range e.queue {
 			c.sendFailed(now, o, in.Why)
 		}

@@ -26,43 +26,41 @@ func (c *Core) receive(now time.Time, in proto.Received) {
 			out.Add(proto.Ignored{Why: "views_on_other_link", Peer: l.peer.ID})
 			return
 		}
-		c.views.Receive(now, l.id, l.peer.ID, m, out)
+		c.toViews().Receive(now, l.id, l.peer.ID, m, out)
 		c.forgetDead(now)
 		if m, ok := m.(proto.Refuse); ok {
 			c.refused(l.peer.ID, m.Why)
 		}
 	case proto.ShuffleReply:
-		c.views.Receive(now, l.id, l.peer.ID, m, out)
+		c.toViews().Receive(now, l.id, l.peer.ID, m, out)
 		c.forgetDead(now)
 	case proto.Gossip, proto.IHave, proto.Graft, proto.GraftMiss, proto.Prune, proto.Last:
 		if !l.active {
 			out.Add(proto.Ignored{Why: "broadcast_from_no_neighbor", Peer: l.peer.ID})
 			return
 		}
-		c.tree.Receive(now, l.id, l.peer.ID, m, out)
+		c.toTree().Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Pong:
 		if l.kind != proto.LinkOverlay {
-			c.wants(now, c.heal.Pong(l.id, l.peer, m.Component, out))
+			c.wants(now, c.toHeal().Pong(l.id, l.peer, m.Component, out))
 		}
 		if l.owner != proto.OwnerHeal {
-			c.dir.Receive(now, l.id, l.peer.ID, m, out)
+			c.toDir().Receive(now, l.id, l.peer.ID, m, out)
 		}
 	case proto.Ping, proto.SyncHashes, proto.SyncRecords:
-		c.dir.Receive(now, l.id, l.peer.ID, m, out)
+		c.toDir().Receive(now, l.id, l.peer.ID, m, out)
 	case proto.Call, proto.Took, proto.Seen, proto.Echo:
 		// A star may come over a pooled link; a wave keeps to the overlay's.
 		if call, ok := m.(proto.Call); l.kind == proto.LinkProbe || ok && call.Round > 0 && l.kind != proto.LinkOverlay {
 			out.Add(proto.Ignored{Why: "wave_on_other_link", Peer: l.peer.ID})
 			return
 		}
-		c.same = true
 		c.pool.touch(now, l.peer.ID, l.id)
-		c.wave.Receive(now, l.id, l.peer, m, out)
+		c.toWave().Receive(now, l.id, l.peer, m, out)
 	case proto.Adopt, proto.Cancel, proto.Pull, proto.CallBody, proto.Ask, proto.Answer,
 		proto.StatusAsk, proto.StatusAnswer, proto.Help, proto.Helpless:
-		c.same = true
 		c.pool.touch(now, l.peer.ID, l.id)
-		c.wave.Receive(now, l.id, l.peer, m, out)
+		c.toWave().Receive(now, l.id, l.peer, m, out)
 	default:
 		panic("core: a message that nobody takes")
 	}
@@ -88,7 +86,6 @@ func (c *Core) route(now time.Time) {
 		case proto.CancelDispatch, proto.CallStarted, proto.CallVerdict, proto.CallDone, proto.CallRefused, proto.Ignored:
 			c.outer = append(c.outer, o)
 		default:
-			c.same = false
 			c.deal(now, o)
 		}
 	}
@@ -99,14 +96,14 @@ func (c *Core) route(now time.Time) {
 func (c *Core) deal(now time.Time, out proto.Output) {
 	switch o := out.(type) {
 	case proto.PublishRecords:
-		if _, refused := c.tree.Publish(now, proto.DirStream, proto.DirectoryBody(o), &c.inner); refused != "" {
+		if _, refused := c.toTree().Publish(now, proto.DirStream, proto.DirectoryBody(o), &c.inner); refused != "" {
 			c.outer = append(c.outer, proto.Ignored{Why: "own_records_refused"}) // the digests will carry them
 		}
 	case proto.DeliverBody:
 		c.deliver(now, o)
 	case proto.LinkTiming:
-		c.wave.Timing(now, o.Link, o.RTT, o.Offset)
-		c.tree.Timing(o.Link, o.RTT)
+		c.toWave().Timing(now, o.Link, o.RTT, o.Offset)
+		c.toTree().Timing(o.Link, o.RTT)
 	case proto.SendTo:
 		c.sendTo(now, o)
 	case proto.KeepOpen:
@@ -138,9 +135,9 @@ func (c *Core) neighborUp(now time.Time, o proto.NeighborUp) {
 	if l := c.links[o.Link]; l != nil {
 		l.active = true
 	}
-	c.tree.NeighborUp(now, o.Link, o.Peer.ID, out)
-	c.dir.NeighborUp(now, o.Link, o.Peer, out)
-	c.wave.NeighborUp(now, o.Link, o.Peer, out)
+	c.toTree().NeighborUp(now, o.Link, o.Peer.ID, out)
+	c.toDir().NeighborUp(now, o.Link, o.Peer, out)
+	c.toWave().NeighborUp(now, o.Link, o.Peer, out)
 }
 
 // neighborDown tells the other machines that a link has left the active view.
@@ -149,9 +146,9 @@ func (c *Core) neighborDown(now time.Time, link proto.LinkID, who peer.ID, why p
 	if l := c.links[link]; l != nil {
 		l.active = false
 	}
-	c.tree.NeighborDown(now, link, out)
-	c.dir.NeighborDown(now, link, who, why, out)
-	c.wave.NeighborDraining(link)
+	c.toTree().NeighborDown(now, link, out)
+	c.toDir().NeighborDown(now, link, who, why, out)
+	c.toWave().NeighborDraining(link)
 }
 
 // deliver routes a broadcast by what it carries.
@@ -159,11 +156,11 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 	switch b := o.Body.(type) {
 	case proto.DirectoryBody:
 		if !o.Local {
-			c.dir.Delivered(now, o.ID.Origin, b, &c.inner)
+			c.toDir().Delivered(now, o.ID.Origin, b, &c.inner)
 		}
 	case proto.BeaconBody:
-		c.heal.Beacon(now, o.ID.Origin)
-		c.dir.SetComponent(c.heal.Component())
+		c.toHeal().Beacon(now, o.ID.Origin)
+		c.toDir().SetComponent(c.heal.Component())
 	case proto.CastBody:
 		// In place among the gaps of its sequence, which go out from here as well.
 		c.outer = append(c.outer, proto.Deliver{ID: o.ID, Body: b, Hops: o.Hops, Local: o.Local})
@@ -178,7 +175,7 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 func (c *Core) forgetDead(now time.Time) {
 	for _, id := range c.views.Passive() {
 		if m := c.dir.Member(id); m != nil && (m.Status == proto.StatusDown || m.Status == proto.StatusLeft) {
-			c.views.Forget(now, id, max(m.Down, m.Entry.Incarnation), &c.inner)
+			c.toViews().Forget(now, id, max(m.Down, m.Entry.Incarnation), &c.inner)
 		}
 	}
 }
@@ -187,13 +184,14 @@ func (c *Core) forgetDead(now time.Time) {
 func (c *Core) membersChanged(now time.Time, o proto.MembersChanged) {
 	for _, ch := range o.Changes {
 		if ch.Kind == proto.ChangeDown || ch.Kind == proto.ChangeLeft {
-			c.views.Forget(now, ch.Member.Entry.ID, max(ch.Member.Down, ch.Member.Entry.Incarnation), &c.inner)
+			c.toViews().Forget(now, ch.Member.Entry.ID, max(ch.Member.Down, ch.Member.Entry.Incarnation), &c.inner)
 		}
-		c.wave.MemberChanged(now, ch, &c.inner)
+		c.toWave().MemberChanged(now, ch, &c.inner)
 	}
 	if c.learnAt.IsZero() {
 		// Large clusters change often: telling the views costs their size.
 		c.learnAt = now.Add(time.Duration(c.dir.Len()) * time.Millisecond)
+		c.stirRest()
 	}
-	c.views.SetSelf(c.dir.Self().Info())
+	c.toViews().SetSelf(c.dir.Self().Info())
 }
