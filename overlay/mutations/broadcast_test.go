@@ -27,6 +27,12 @@ var broadcast = []mutation{
 		swarm(5), "",
 	},
 	{
+		"P4", "whose link comes up hears nothing of what was said", "overlay/plumtree/neighbor.go",
+		"ranges(recent, func(",
+		"ranges(recent[:0], func(",
+		test("overlay/explore", "TestEveryBroadcastReachesEverybodyThoughLinksFlap"), "only its origin's last word mends that",
+	},
+	{
 		"P6", "who is asked next gets no time to answer", "overlay/plumtree/want.go",
 		`v.at = proto.Sooner(v.ends, now.Add(n.patience(&t.cfg)/2))`,
 		`v.at = time.Time{}`,
