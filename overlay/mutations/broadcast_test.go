@@ -4,7 +4,7 @@ package mutations
 var broadcast = []mutation{
 	{
 		"P1", "a link that left the active view stays in the tree", "overlay/core/route.go",
-		"c.tree.NeighborDown(now, link, out)\n",
+		"c.toTree().NeighborDown(now, link, out)\n",
 		"",
 		swarm(1), "",
 	},
