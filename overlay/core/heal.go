@@ -53,6 +53,7 @@ type heal struct {
 	size     int    // living members, at least 1
 	revision uint64 // of the roster that targets come from
 	stale    bool   // the contacts are newer than targets
+	aimedAt  time.Time
 }
 
 // target is an address where somebody lost may be.
@@ -155,7 +156,8 @@ func (h *heal) Wake(now time.Time, all members, out *proto.Out) healWants {
 	if proto.Due(now, h.tickAt) {
 		h.tickAt = now.Add(time.Second)
 		h.giveUp(now, out)
-		if h.stale || h.revision != all.Revision() {
+		// Large clusters change often, and looking costs their size: at a thousand once a second, at ten thousand every ten.
+		if h.stale || h.revision != all.Revision() && !now.Before(h.aimedAt.Add(time.Duration(h.size)*time.Millisecond)) {
 			h.aim(now, all)
 		}
 		h.ask(now, out)
@@ -193,7 +195,7 @@ func (h *heal) returned(now time.Time, all members) proto.PeerInfo {
 // were not superseded, and those that discovery vouches for; neither where a
 // living member says that it is there.
 func (h *heal) aim(now time.Time, all members) {
-	h.revision, h.stale = all.Revision(), false
+	h.revision, h.stale, h.aimedAt = all.Revision(), false, now
 	taken, heir := h.census(all)
 	old := h.targets
 	h.targets = nil

@@ -287,3 +287,45 @@ func TestThousandsWhoNeverAnswerCostTheClusterTenAttemptsASecond(t *testing.T) {
 		}
 	}
 }
+
+// counted is a directory that says how often it was looked through.
+type counted struct {
+	fixed
+	looks *int
+}
+
+func (c counted) Members() iter.Seq[proto.Member] {
+	*c.looks++
+	return c.fixed.Members()
+}
+
+func TestALargeClusterThatKeepsChangingIsLookedThroughAtAPaceThatItsSizeAllows(t *testing.T) {
+	for _, size := range []int{1000, 5000} {
+		roster := &proto.Roster{}
+		for i := range size {
+			e := &proto.Entry{ID: peer.ID{byte(i >> 8), byte(i), 1}, Name: fmt.Sprint(i)}
+			roster.Members = append(roster.Members, &proto.Member{Entry: e, Status: proto.StatusAlive})
+		}
+		now := time.Unix(1000, 0)
+		h := newHeal(peer.ID{9, 9, 9}, rand.New(rand.NewPCG(1, 1)), now)
+		looks := 0
+		wake := func() {
+			now = now.Add(time.Second)
+			roster.Revision++
+			h.Wake(now, counted{fixed{roster}, &looks}, &proto.Out{})
+		}
+		wake()
+		once := looks
+		for range 20 {
+			wake()
+		}
+		if got, want := (looks-once)/once, 20*1000/size; got != want {
+			t.Errorf("%d members that change each second: looked at %d times in 20 s, want %d", size, got, want)
+		}
+		before := looks
+		h.Contacts([]proto.Contact{{Addrs: []string{"10.0.0.1:1"}}})
+		if wake(); looks == before {
+			t.Errorf("%d members: new contacts had to wait", size)
+		}
+	}
+}

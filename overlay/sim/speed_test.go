@@ -13,17 +13,23 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// grown is a cluster of so many nodes that start within ten seconds, from a few contacts, and has settled.
-func grown(b *testing.B, nodes int) *World {
+// grown is a cluster of so many nodes that start within the given time, from a few contacts, and has settled.
+func grown(b *testing.B, cfg Config, nodes int, within time.Duration) *World {
 	b.Helper()
-	w := New(Calm(1))
+	w := New(cfg)
 	for i := range nodes {
-		w.at(time.Duration(i)*10*time.Second/time.Duration(nodes), func() {
+		w.at(time.Duration(i)*within/time.Duration(nodes), func() {
 			n := w.Start()
 			n.Contacts(w.Nodes[0].Addr(), w.Nodes[i/2].Addr(), w.Nodes[i/3].Addr())
 		})
 	}
-	w.Run(20 * time.Second)
+	for range 10 {
+		w.Run(within / 10)
+		if testing.Verbose() {
+			fmt.Fprintf(os.Stderr, "%v: %d nodes, %d events\n", w.Now(), len(w.Nodes), w.happened)
+		}
+	}
+	w.Run(10 * time.Second)
 	if took, ok := w.Until(time.Minute, func() bool { return w.Settled() == "" }); !ok {
 		b.Fatalf("not settled after %v: %s %s", took, w.Settled(), w.Failed())
 	}
@@ -39,7 +45,7 @@ func BenchmarkEvents(b *testing.B) {
 		var w *World // the same for every b.N: it takes longer to grow than to watch
 		b.Run(fmt.Sprint(nodes), func(b *testing.B) {
 			if w == nil {
-				w = grown(b, nodes)
+				w = grown(b, Calm(1), nodes, 10*time.Second)
 			}
 			began, stepped := w.happened, w.steps
 			b.ResetTimer()
@@ -63,7 +69,7 @@ func BenchmarkEvents(b *testing.B) {
 }
 
 // BenchmarkMemory prints what a large world takes, 10,000 nodes unless STARLING_SIM_NODES says otherwise; the aim is 16 GiB.
-// Run it with -benchtime 1x. STARLING_SIM_HEAP names a file for the profile of what it is.
+// Run it with -benchtime 1x and -v for progress; 10,000 take hours. STARLING_SIM_HEAP names a file for the profile of what it is.
 func BenchmarkMemory(b *testing.B) {
 	nodes := 10_000
 	if text := os.Getenv("STARLING_SIM_NODES"); text != "" {
@@ -72,9 +78,12 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	// What newcomers say of themselves would be most of the memory, if everybody repeated it for half a minute.
+	cfg := Calm(1)
+	cfg.Core.Broadcast.CacheFor, cfg.Core.Broadcast.WindowFor = 2*time.Second, 4*time.Second
 	for range b.N {
 		began := time.Now()
-		w := grown(b, nodes)
+		w := grown(b, cfg, nodes, time.Duration(nodes)*6*time.Millisecond)
 		took := time.Since(began)
 		runtime.GC()
 		var m runtime.MemStats
