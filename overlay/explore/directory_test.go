@@ -277,6 +277,6 @@ func TestBothSidesOfACutAgreeAfterIt(t *testing.T) {
 	}
 	visitAll(t, "a cut heals, time passes in calm", func() World { return newParted(4, true) })
 	if *deep {
-		visitAll(t, "a cut heals, time passes at any moment", func() World { return newParted(2, false) })
+		visitAll(t, "a cut heals, time passes at any moment", func() World { return newParted(1, false) })
 	}
 }

@@ -227,6 +227,7 @@ func viewsConfig(active int) hyparview.Config {
 }
 
 func TestLinksAreSymmetricWhateverBreaks(t *testing.T) {
+	one := map[int][]int{0: {1}, 1: {}}
 	both := map[int][]int{0: {1}, 1: {0}}
 	chain := map[int][]int{0: {}, 1: {0}, 2: {1}}
 	ring := map[int][]int{0: {1}, 1: {2}, 2: {0}}
@@ -234,24 +235,23 @@ func TestLinksAreSymmetricWhateverBreaks(t *testing.T) {
 		what                        string
 		know                        map[int][]int
 		active, breaks, ticks, want int
+		restless                    bool // time passes at any moment
 	}
 	worlds := []world{
-		{"two dial each other, a break", both, 2, 1, 1, 1},
-		{"two dial each other, nothing breaks", both, 2, 0, 0, 1},
-		{"three join in a chain, a break", chain, 2, 1, 0, 2},
-		{"three with room for one link each", chain, 1, 0, 1, 0},
-		{"three join in a ring, a break", ring, 2, 1, 0, 2},
+		{"two dial each other, a break", both, 2, 1, 1, 1, false},
+		{"two dial each other, nothing breaks", both, 2, 0, 0, 1, false},
+		{"one dials, time passes at any moment", one, 2, 0, 3, 1, true},
+		{"three join in a chain, a break", chain, 2, 1, 0, 2, false},
+		{"three with room for one link each", chain, 1, 0, 1, 0, false},
+		{"three join in a ring, a break", ring, 2, 1, 0, 2, false},
 	}
 	if *deep {
-		worlds = append(worlds,
-			world{"two dial each other, two breaks", both, 2, 2, 1, 1},
-			world{"three join in a ring, two breaks", ring, 2, 2, 0, 2},
-		)
+		worlds = append(worlds, world{"three join in a ring, two breaks", ring, 2, 2, 0, 2, false})
 	}
 	for _, c := range worlds {
 		visitAll(t, c.what, func() World {
 			w := newLinked(viewsConfig(c.active), c.know, c.breaks, c.ticks, c.want)
-			w.calm, w.prompt = !*deep, c.breaks+c.ticks == 0
+			w.calm, w.prompt = !c.restless, c.breaks+c.ticks == 0
 			return w
 		})
 	}

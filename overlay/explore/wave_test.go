@@ -28,7 +28,16 @@ type asked struct {
 	peace   bool // nothing breaks: the wave ends by itself and is not called off
 	calm    bool // time passes only when nothing is under way
 	done    bool
+	words   map[word]bool // that were said
+	took    time.Duration // until the last verdict
 	broken  error
+}
+
+// word is what one end of a link has to say in a round of the wave: CALL, TOOK or SEEN.
+type word struct {
+	from  int
+	link  proto.LinkID
+	round uint8
 }
 
 // asker is one node, and what its wave reads of a directory that never changes.
@@ -47,7 +56,7 @@ func (a *asker) Member(id peer.ID) *proto.Member { return a.roster.Get(id) }
 func (a *asker) Self() *proto.Entry              { return a.entry }
 
 func newAsked(n int, edges [][2]int) *asked {
-	w := &asked{now: begin.Add(time.Hour)}
+	w := &asked{now: begin.Add(time.Hour), words: map[word]bool{}}
 	var members []*proto.Member
 	for i := range n {
 		info := infoOf(i)
@@ -96,6 +105,7 @@ func (w *asked) step(i int, do func(*wave.Wave, *proto.Out)) {
 			if _, off := o.Msg.(proto.Cancel); off && w.peace {
 				w.fail("M2: n%d calls off a wave in which nothing broke", i)
 			}
+			w.answersOnce(i, o)
 			w.send(i, o.Link, o.Msg)
 		case proto.SendTo:
 			w.sendTo(i, o)
@@ -111,6 +121,7 @@ func (w *asked) step(i int, do func(*wave.Wave, *proto.Out)) {
 			w.verdict(o)
 		case proto.CallDone:
 			w.done = true
+			w.took = w.now.Sub(begin.Add(time.Hour))
 			if len(w.nodes[0].verdict) != len(w.nodes) {
 				w.fail("M1: the call is done with %d verdicts of %d", len(w.nodes[0].verdict), len(w.nodes))
 			}
@@ -119,6 +130,25 @@ func (w *asked) step(i int, do func(*wave.Wave, *proto.Out)) {
 			panic(fmt.Sprintf("an output %T", o))
 		}
 	}
+}
+
+// answersOnce: a CALL gets one answer on its link, TOOK or SEEN or the CALL that crosses it.
+func (w *asked) answersOnce(i int, o proto.Send) {
+	said := word{from: i, link: o.Link}
+	switch m := o.Msg.(type) {
+	case proto.Call:
+		said.round = m.Round
+	case proto.Took:
+		said.round = m.Round
+	case proto.Seen:
+		said.round = m.Round
+	default:
+		return
+	}
+	if w.words[said] {
+		w.fail("M1: n%d speaks twice on link %d, now %T", i, o.Link, o.Msg)
+	}
+	w.words[said] = true
 }
 
 func (w *asked) verdict(v proto.CallVerdict) {
@@ -251,7 +281,7 @@ func (w *asked) Dump(d *Dump) {
 	d.Skip(wave.Config{})
 	d.Skip(wave.Stats{})
 	d.Skip(proto.Roster{})
-	d.Add(w.network, w.nodes, w.crashes, w.breaks, w.adds, w.ticks, w.done)
+	d.Add(w.network, w.nodes, w.crashes, w.breaks, w.adds, w.ticks, w.done, w.words)
 }
 
 // End: left alone the call is done by its budget (M2), and who lives has
@@ -262,6 +292,9 @@ func (w *asked) End() error {
 	}
 	if !w.done {
 		return fmt.Errorf("M2: the call is not done by its budget")
+	}
+	if w.calm && w.took > 2*time.Second {
+		return fmt.Errorf("M2: the call took %v, as if nothing were asked again", w.took)
 	}
 	for i, a := range w.nodes {
 		if v := w.nodes[0].verdict[idOf(i)]; !a.dead && v.Verdict != proto.Replied {

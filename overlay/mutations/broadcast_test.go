@@ -4,7 +4,7 @@ package mutations
 var broadcast = []mutation{
 	{
 		"P1", "a link that left the active view stays in the tree", "overlay/core/route.go",
-		"c.tree.NeighborDown(now, link, out)\n",
+		"c.toTree().NeighborDown(now, link, out)\n",
 		"",
 		swarm(1), "",
 	},
@@ -25,6 +25,12 @@ var broadcast = []mutation{
 		"case e.hasIt(n.link):\n\t\tcase n.peer",
 		"case e.hasIt(n.link), e.hops > 1:\n\t\tcase n.peer",
 		swarm(5), "",
+	},
+	{
+		"P4", "whose link comes up hears nothing of what was said", "overlay/plumtree/neighbor.go",
+		"ranges(recent, func(",
+		"ranges(recent[:0], func(",
+		test("overlay/explore", "TestEveryBroadcastReachesEverybodyThoughLinksFlap"), "only its origin's last word mends that",
 	},
 	{
 		"P6", "who is asked next gets no time to answer", "overlay/plumtree/want.go",

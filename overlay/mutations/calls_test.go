@@ -9,6 +9,12 @@ var calls = []mutation{
 		swarm(1), "",
 	},
 	{
+		"M1", "a CALL that crosses ours is answered, too", "overlay/wave/part.go",
+		"s.state = spokeResolved\n\tw.progress(now, c, out)\n}\n\n// takePart",
+		"s.state = spokeResolved\n\tw.seen(on, m, out)\n\tw.progress(now, c, out)\n}\n\n// takePart",
+		test("overlay/explore", "TestACallGivesEverybodyOneTrueVerdictWhateverBreaks"), "M1:",
+	},
+	{
 		"M2", "a call ends five seconds late", "overlay/wave/question.go",
 		`q.endAt = q.deadline.Add(w.cfg.Flush)`,
 		`q.endAt = q.deadline.Add(5 * time.Second)`,

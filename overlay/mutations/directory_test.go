@@ -51,6 +51,12 @@ var directory = []mutation{
 		swarm(4), "an inquiry waits for nothing",
 	},
 	{
+		"D7", "who comes back keeps its incarnation", "overlay/directory/self.go",
+		"e.Incarnation, e.Version = dead+1, 1",
+		"e.Incarnation, e.Version = dead, e.Version+1",
+		test("overlay/explore", "TestBothSidesOfACutAgreeAfterIt"), "D7:",
+	},
+	{
 		"D8", "a full directory takes one more", "overlay/directory/apply.go",
 		`if d.records.Len() >= d.cfg.EntriesMax && !d.makeRoom(now) {`,
 		`if d.records.Len() > d.cfg.EntriesMax && !d.makeRoom(now) {`,

@@ -21,6 +21,12 @@ var links = []mutation{
 		swarm(1), "",
 	},
 	{
+		"H3", "a request goes on though the peer's own was taken", "overlay/hyparview/answer.go",
+		"\tv.cancelDialTo(l.peer.ID, out)\n",
+		"\t_ = v.cancelDialTo\n",
+		test("overlay/explore", "TestLinksAreSymmetricWhateverBreaks"), "a member is not asked",
+	},
+	{
 		"H4", "a joiner's walk goes on for ever", "overlay/hyparview/walk.go",
 		`v.forward(next, proto.ForwardJoin{Joiner: joiner, TTL: ttl - 1}`,
 		`v.forward(next, proto.ForwardJoin{Joiner: joiner, TTL: ttl}`,
