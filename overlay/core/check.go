@@ -13,7 +13,7 @@ func (c *Core) check() {
 	if c.called[partTree] {
 		c.tree.Check()
 	}
-	if c.called[partViews] && c.views.Degree() != c.tree.Degree() {
+	if (c.called[partViews] || c.called[partTree]) && c.views.Degree() != c.tree.Degree() {
 		panic("core: P1: broadcasts do not go over exactly the links of the active view")
 	}
 }

@@ -314,31 +314,6 @@ func TestTooManyOriginsAtOnceAreRefusedUntilOneIsQuiet(t *testing.T) {
 	}
 }
 
-func TestTheOldestMarkIsForgottenFirst(t *testing.T) {
-	var m marks
-	for i := range uint8(5) {
-		m.set(key{stream: i}, uint64(i)+1, 3)
-	}
-	m.set(key{stream: 4}, 2, 3) // never back
-	if _, known := m.get(key{stream: 1}); known {
-		t.Fatal("the second of five is still known")
-	}
-	if base, known := m.get(key{stream: 4}); !known || base != 5 || m.count != 3 {
-		t.Fatalf("the last is %d, %v; %d kept", base, known, m.count)
-	}
-	for i := range uint64(100) { // an eighth at once, never more
-		m.set(key{origin: nodeID(int(i)), stream: 1}, 1, 40)
-		if kept := m.of[1].Len() + m.of[2].Len() + m.of[3].Len() + m.of[4].Len(); kept != m.count || kept > 40 || i >= 40 && kept < 35 {
-			t.Fatalf("after %d: %d kept, %d counted", i, kept, m.count)
-		}
-	}
-	for i := range uint64(100) {
-		if _, known := m.get(key{origin: nodeID(int(i)), stream: 1}); known != (i >= 100-uint64(m.of[1].Len())) {
-			t.Fatalf("%d is known: %v, of %d", i, known, m.of[1].Len())
-		}
-	}
-}
-
 func TestRangesJoinNeighboursAndFitTheirMessages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var ids []named

@@ -57,9 +57,9 @@ type Config struct {
 	// its window is kept; then only its high mark remains. Longer than CacheFor,
 	// or a copy may come after its window.
 	WindowFor time.Duration
-	// WindowsMax bounds the windows (about 200 bytes each, without what they hold back).
+	// WindowsMax bounds the windows (about 150 bytes each, without what they hold back).
 	WindowsMax int
-	// MarksMax bounds the high marks of ended windows (about 60 bytes each).
+	// MarksMax bounds the high marks of ended windows (32 bytes each).
 	// Beyond it the oldest is forgotten, and a copy older than its window could
 	// then be delivered again: keep it above the origins of a day.
 	MarksMax int
