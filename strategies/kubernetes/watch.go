@@ -31,7 +31,7 @@ type watcher struct {
 	kind   kind
 	client *rest.RESTClient
 	news   chan struct{} // capacity 1: something changed
-	calls  sync.WaitGroup
+	calls  calls
 
 	mu      sync.Mutex // guards the rest
 	pic     *picture
@@ -71,7 +71,7 @@ func (w *watcher) run(ctx context.Context) {
 		wg.Go(func() { w.reflect(ctx, i) })
 	}
 	wg.Wait()
-	w.calls.Wait() // a list that nobody waited for any longer
+	w.calls.end() // a list that nobody waited for any longer
 }
 
 // reflect mirrors one scope. Between two attempts it waits 0.8 s, doubling to
@@ -96,6 +96,32 @@ func (w *watcher) reflect(ctx context.Context, at int) {
 	}
 }
 
+// calls are the lists under way. One may begin when nobody waits for it any
+// more, so beginning and ending exclude each other.
+type calls struct {
+	mu      sync.Mutex
+	ended   bool
+	running sync.WaitGroup
+}
+
+// begin tells whether a list may begin; then it ends with running.Done.
+func (c *calls) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.running.Add(1)
+	}
+	return !c.ended
+}
+
+// end waits for those that run, and lets no other begin.
+func (c *calls) end() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.running.Wait()
+}
+
 // harmless are the ordinary ends of a watch: what follows is another.
 func harmless(err error) bool {
 	return errors.Is(err, io.EOF) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err)
@@ -111,8 +137,10 @@ func (w *watcher) listWatch(at int) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			w.listing(at)
-			w.calls.Add(1) // the reflector does not wait for a list when its context ends
-			defer w.calls.Done()
+			if !w.calls.begin() { // the reflector does not wait for a list when its context ends
+				return nil, context.Canceled
+			}
+			defer w.calls.running.Done()
 			ctx, cancel := patience(ctx)
 			defer cancel()
 			list := w.kind.list()
