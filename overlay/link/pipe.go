@@ -90,13 +90,14 @@ func (p *pipe) put(buf []byte) bool {
 // read takes frames from the connection to the loop, as many at once as came at once.
 func (p *pipe) read(in *Frames) {
 	l := p.link
+	var parser wire.Parser
 	var items []proto.Input
 	size := 0
 	for {
 		frame, err := in.Next()
 		if err == nil {
 			var msg proto.Message
-			if msg, err = wire.Parse(frame); err == nil {
+			if msg, err = parser.Parse(frame); err == nil {
 				items = append(items, proto.Received{Link: l.ID, Msg: msg, Size: len(frame)})
 				size += len(frame)
 			} else if errors.Is(err, wire.ErrSkip) {

@@ -76,3 +76,19 @@ func BenchmarkAssembler(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkParser is BenchmarkParse for frames whose like has just been read.
+func BenchmarkParser(b *testing.B) {
+	for _, s := range quick() {
+		b.Run(s.name, func(b *testing.B) {
+			b.ReportAllocs()
+			frame := Append(nil, s.msg)
+			var p Parser
+			for b.Loop() {
+				if _, err := p.Parse(frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

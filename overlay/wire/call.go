@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/starlingmesh/starling/overlay/proto"
+import (
+	"bytes"
+
+	"github.com/starlingmesh/starling/overlay/proto"
+)
 
 // Messages of calls: the wave, and what goes straight to one node.
 
@@ -17,7 +21,7 @@ func (c *codec) call(m *proto.Call) {
 	c.callID(&m.ID)
 	number(c, 2, &m.Round)
 	number(c, 3, &m.Oldest)
-	c.peerInfo(4, &m.From)
+	c.knownPeer(4, &m.From, c.callers)
 	if c.optional(5, !everybody(&m.Select)) {
 		c.selector(5, &m.Select)
 	}
@@ -50,12 +54,19 @@ func (c *codec) selector(field uint8, m *proto.Selector) {
 
 func (c *codec) request(field uint8, m *proto.Request) {
 	s := c.begin(field, len(m.Payload))
+	if again(c, c.requests, m) {
+		c.end(s)
+		return
+	}
+	body := c.share(memoryBytes)
 	mustEnum(c, 1, &m.Mode, proto.ModeDeliverHandler)
 	c.text(2, &m.Method, proto.MaxName)
 	c.text(3, &m.ContentType, proto.MaxName)
 	c.bytes(4, &m.Payload)
 	c.tags(5, &m.Meta, proto.MaxMeta)
+	c.unshare()
 	c.end(s)
+	remember(c, c.requests, body, m)
 }
 
 // receipt is Took and Seen.
@@ -71,6 +82,9 @@ func (c *codec) echo(m *proto.Echo) {
 	c.flag(4, &m.Spread)
 	for i := range list(c, 5, &m.Results, proto.MaxResults) {
 		c.nodeResult(5, &m.Results[i])
+	}
+	if !c.writing {
+		ownPayloads(m.Results)
 	}
 	for i := range list(c, 6, &m.Receipts, proto.MaxResults) {
 		one := &m.Receipts[i]
@@ -96,6 +110,7 @@ func (c *codec) echo(m *proto.Echo) {
 // others are conclusions of the caller and never travel.
 const lastOutcome = proto.TimedOut
 
+// nodeResult leaves the payload that it reads to the frame: see ownPayloads.
 func (c *codec) nodeResult(field uint8, m *proto.NodeResult) {
 	res := &m.Result
 	s := c.begin(field, len(res.Payload))
@@ -107,7 +122,7 @@ func (c *codec) nodeResult(field uint8, m *proto.NodeResult) {
 	c.text(6, &res.Reason, proto.MaxValue)
 	c.text(7, &res.Code, proto.MaxName)
 	c.text(8, &res.ContentType, proto.MaxName)
-	c.bytes(9, &res.Payload)
+	c.borrowed(9, &res.Payload)
 	number(c, 10, &res.Size)
 	c.end(s)
 }
@@ -117,7 +132,34 @@ func (c *codec) maybeResult(field uint8, p **proto.NodeResult) {
 		if !c.writing {
 			*p = new(proto.NodeResult)
 		}
-		c.nodeResult(field, *p)
+		if c.nodeResult(field, *p); !c.writing {
+			(*p).Result.Payload = bytes.Clone((*p).Result.Payload)
+		}
+	}
+}
+
+// ownPayloads copies the payloads out of the frame. As long as they are not much
+// together they share one copy, as strings do.
+func ownPayloads(results []proto.NodeResult) {
+	size := 0
+	for i := range results {
+		size += len(results[i].Result.Payload)
+	}
+	var all []byte
+	if size <= sharedMax {
+		all = make([]byte, 0, size)
+	}
+	for i := range results {
+		p := &results[i].Result.Payload
+		switch {
+		case *p == nil:
+		case all == nil:
+			*p = bytes.Clone(*p)
+		default:
+			at := len(all)
+			all = append(all, *p...)
+			*p = all[at:len(all):len(all)]
+		}
 	}
 }
 

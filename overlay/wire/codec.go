@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -17,6 +18,10 @@ type codec struct {
 	writing bool
 	writer
 	reader
+
+	// Reading, what a Parser has read before; nil: nothing is known.
+	callers  *memory[proto.PeerInfo]
+	requests *memory[proto.Request]
 }
 
 func appending(b []byte, frame code) codec {
@@ -133,13 +138,20 @@ func (c *codec) mustID(field uint8, p *peer.ID) {
 
 // bytes of a payload: nothing but the frame bounds them.
 func (c *codec) bytes(field uint8, p *[]byte) {
+	if c.borrowed(field, p); !c.writing {
+		*p = slices.Clip(bytes.Clone(*p)) // may be shared: no room to append to
+	}
+}
+
+// borrowed is bytes that, read, still belong to the frame. None are nil.
+func (c *codec) borrowed(field uint8, p *[]byte) {
 	if c.writing {
 		if len(*p) > 0 {
 			c.putBytes(field, *p)
 		}
 	} else if c.at(field, kindBytes) {
 		if b := c.view(); len(b) > 0 {
-			*p = bytes.Clone(b)
+			*p = b
 		}
 	}
 }
@@ -233,15 +245,17 @@ func (c *codec) begin(field uint8, atLeast int) (s span) {
 	return s
 }
 
-// beginShared is begin for a message that is mostly short strings: reading, they
-// share one copy, which lives as long as any of them.
-func (c *codec) beginShared(field uint8) span {
-	s := c.begin(field, 0)
-	if !c.writing && c.why == 0 && c.reader.end-c.i <= sharedMax {
+// share lets the strings of the nested message that begins here share one copy of
+// it, which lives as long as any of them, and returns it; empty if the message is
+// longer than limit. It ends with unshare.
+func (c *codec) share(limit int) string {
+	if !c.writing && c.why == 0 && c.reader.end-c.i <= limit {
 		c.shared, c.sharedAt = string(c.in[c.i:c.reader.end]), c.i
 	}
-	return s
+	return c.shared
 }
+
+func (c *codec) unshare() { c.shared = "" }
 
 // optional tells whether to begin a nested message: writing, if it is there to
 // be written; reading, if it is there to be read.
@@ -259,9 +273,4 @@ func (c *codec) end(s span) {
 	}
 	c.rest()
 	c.reader.end, c.field, c.done = s.end, s.field, s.done
-}
-
-func (c *codec) endShared(s span) {
-	c.end(s)
-	c.shared = ""
 }

@@ -93,7 +93,8 @@ func (c *codec) record(m *proto.Record) {
 }
 
 func (c *codec) entry(field uint8, e *proto.Entry) {
-	s := c.beginShared(field)
+	s := c.begin(field, 0)
+	c.share(sharedMax)
 	c.mustID(1, &e.ID)
 	c.text(2, &e.Name, proto.MaxName)
 	number(c, 3, &e.Birth)
@@ -109,7 +110,8 @@ func (c *codec) entry(field uint8, e *proto.Entry) {
 	number(c, 13, &e.VersionMax)
 	c.flag(14, &e.Left)
 	c.flag(15, &e.Draining)
-	c.endShared(s)
+	c.unshare()
+	c.end(s)
 }
 
 func (c *codec) opinion(field uint8, o *proto.Opinion) {

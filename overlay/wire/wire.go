@@ -4,7 +4,8 @@
 // reads and writes no connection, keeps no time and never panics on what a peer
 // sent, whatever that is.
 //
-// What is parsed owns its bytes: the buffer it came from may be used again.
+// What is parsed owns its bytes: the buffer it came from may be used again. Like
+// all values of overlay/proto it is read-only: messages may share what is in them.
 // Nothing is ever allocated by a length or a count that merely was claimed:
 // memory follows the bytes that have arrived, and the bounds of overlay/proto.
 package wire
@@ -32,8 +33,12 @@ func Parse(frame []byte) (proto.Message, error) {
 	if len(frame) == 0 {
 		return nil, &Error{Why: Truncated}
 	}
-	what := code(frame[0])
 	c := parsing(frame)
+	return c.parse(frame)
+}
+
+func (c *codec) parse(frame []byte) (proto.Message, error) {
+	what := code(frame[0])
 	if len(frame) > proto.MaxFrame {
 		c.fail(Oversize)
 		return nil, c.error(what)
