@@ -98,7 +98,8 @@ func (c *Core) wake(now time.Time) {
 }
 
 // CheckAll panics if a part wants to be woken at another time than it is known
-// to, or waits for nothing: for tests, because it asks all of them.
+// to, or waits for nothing: for tests, because it asks all of them, and looks
+// at what broadcasts keep for it.
 func (c *Core) CheckAll() {
 	for p := range parts {
 		if at := c.deadlineOf(p); !at.Equal(c.due[p]) {
@@ -106,4 +107,5 @@ func (c *Core) CheckAll() {
 		}
 	}
 	c.dir.CheckInquiries()
+	c.tree.CheckKept()
 }

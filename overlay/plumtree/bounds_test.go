@@ -41,9 +41,7 @@ func (o *one) step(do func(out *proto.Out)) []proto.Output {
 	var out proto.Out
 	do(&out)
 	o.tree.Check()
-	for _, w := range o.tree.due {
-		o.tree.checkWindow(w)
-	}
+	o.tree.checkAll()
 	for _, x := range out.List {
 		o.wantWithinLimits(x)
 	}

@@ -7,42 +7,73 @@ import (
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
-// cached is a broadcast that can still be repeated.
+// cached is a broadcast that can still be repeated. What announcing it looks at
+// stands first, so that it is little memory.
 type cached struct {
-	id     proto.MsgID
-	body   proto.Body
-	size   int
-	hops   uint16 // at which it came; 0: our own
-	at     time.Time
-	parent proto.LinkID // that it came over; 0: our own
-	best   uint16       // hops of the best way known to it
+	id   proto.MsgID
+	hops uint16 // at which it came; 0: our own
+	best uint16 // hops of the best way known to it
 	// has are the links whose other end has the broadcast or has been sent it.
 	// No broadcast goes over one of them again.
-	has []proto.LinkID
+	has    []proto.LinkID
+	room   [8]proto.LinkID // for has, unless the active view is unusually large
+	parent proto.LinkID    // that it came over; 0: our own
+	at     time.Time
+	body   proto.Body
+	size   int
 }
 
 func (e *cached) hasIt(link proto.LinkID) bool { return slices.Contains(e.has, link) }
 
 func (e *cached) nowHas(link proto.LinkID) {
+	if e.has == nil {
+		e.has = e.room[:0]
+	}
 	if !e.hasIt(link) {
 		e.has = append(e.has, link)
 	}
+}
+
+// gossip is it as it goes on.
+func (e *cached) gossip() proto.Message {
+	return proto.Gossip{ID: e.id, Round: further(e.hops), Body: e.body}
+}
+
+// push sends it, as gossip made it.
+func (e *cached) push(n *neighbor, msg proto.Message, out *proto.Out) {
+	mustHold(!e.hasIt(n.link), "a broadcast would go twice over one link")
+	e.nowHas(n.link)
+	out.Add(proto.Send{Link: n.link, Msg: msg})
 }
 
 // cache keeps recent broadcasts in the order they came, bounded in number,
 // bytes and time.
 type cache struct {
 	byID  map[proto.MsgID]*cached
+	found *cached   // last: most of what concerns one comes in a row
 	queue []*cached // oldest first
+	first time.Time // when the oldest came; zero: there is none
 	bytes int
 }
 
-func (c *cache) get(id proto.MsgID) *cached { return c.byID[id] }
+func (c *cache) get(id proto.MsgID) *cached {
+	if c.found != nil && c.found.id == id {
+		return c.found
+	}
+	e := c.byID[id]
+	if e != nil {
+		c.found = e
+	}
+	return e
+}
 
 func (c *cache) add(e *cached, cfg *Config) {
-	c.byID[e.id] = e
+	c.byID[e.id], c.found = e, e
 	c.queue = append(c.queue, e)
 	c.bytes += e.size
+	if len(c.queue) == 1 {
+		c.first = e.at
+	}
 	for len(c.queue) > cfg.CacheCount || c.bytes > cfg.CacheBytes {
 		c.drop()
 	}
@@ -55,11 +86,18 @@ func (c *cache) drop() {
 	c.queue = c.queue[1:]
 	c.bytes -= e.size
 	delete(c.byID, e.id)
+	if c.found == e {
+		c.found = nil
+	}
+	c.first = time.Time{}
+	if len(c.queue) > 0 {
+		c.first = c.queue[0].at
+	}
 }
 
 // expire forgets what came before the given time.
 func (c *cache) expire(before time.Time) {
-	for len(c.queue) > 0 && !c.queue[0].at.After(before) {
+	for len(c.queue) > 0 && !c.first.After(before) {
 		c.drop()
 	}
 }

@@ -40,15 +40,16 @@ func (t *Tree) sayLast(now time.Time, out *proto.Out) {
 		}
 		s := &t.streams[i]
 		s.repeats++
-		t.flood(proto.Last{ID: proto.MsgID{Origin: t.self, Stream: uint8(i), Seq: s.own}, Repeat: uint8(s.repeats)}, nil, out)
+		t.flood(proto.Last{ID: proto.MsgID{Origin: t.self, Stream: uint8(i), Seq: s.own}, Repeat: uint8(s.repeats)}, 0, out)
 	}
 	t.lastAt = t.nextLast()
 }
 
-func (t *Tree) flood(m proto.Last, except *neighbor, out *proto.Out) {
-	for _, n := range t.neighbors {
-		if n != except && n.peer != m.ID.Origin {
-			out.Add(proto.Send{Link: n.link, Msg: m})
+func (t *Tree) flood(m proto.Last, except proto.LinkID, out *proto.Out) {
+	var msg proto.Message = m // one for all
+	for i := range t.neighbors {
+		if n := &t.neighbors[i]; n.link != except && n.peer != m.ID.Origin {
+			out.Add(proto.Send{Link: n.link, Msg: msg})
 		}
 	}
 }
@@ -65,14 +66,16 @@ func (t *Tree) last(now time.Time, n *neighbor, m proto.Last, out *proto.Out) (w
 		return "" // the flood came round
 	}
 	k := key{id.Origin, id.Stream}
-	mark, known := t.marks.get(k)
-	if t.windows[k] == nil && known && id.Seq < mark {
-		return WhyOld
+	w := t.window(k)
+	if w == nil {
+		switch mark, known := t.marks.get(k); {
+		case known && id.Seq < mark:
+			return WhyOld
+		case !known && t.saidBeforeUs(now, m):
+			t.marks.set(k, id.Seq, t.cfg.MarksMax)
+		}
 	}
-	if t.windows[k] == nil && !known && t.saidBeforeUs(now, m) {
-		t.marks.set(k, id.Seq, t.cfg.MarksMax)
-	}
-	w, fresh := t.open(now, k, id.Seq)
+	w, fresh := t.open(now, w, k, id.Seq)
 	switch {
 	case w == nil:
 		return WhyWindowsFull
@@ -82,7 +85,7 @@ func (t *Tree) last(now time.Time, n *neighbor, m proto.Last, out *proto.Out) (w
 		return "" // passed on before
 	}
 	w.lastSeq, w.lastTime = id.Seq, m.Repeat
-	t.flood(m, n, out)
+	t.flood(m, n.link, out)
 	if id.Seq > w.base && id.Seq > w.top {
 		w.busy()
 		w.top = id.Seq

@@ -28,7 +28,8 @@ func (t *Tree) gossip(now time.Time, link proto.LinkID, n *neighbor, m proto.Gos
 	if size > t.cfg.BodyMax+overhead {
 		return WhyTooBig
 	}
-	w, fresh := t.open(now, key{id.Origin, id.Stream}, id.Seq)
+	k := key{id.Origin, id.Stream}
+	w, fresh := t.open(now, t.window(k), k, id.Seq)
 	switch {
 	case w == nil:
 		return WhyWindowsFull
@@ -38,7 +39,8 @@ func (t *Tree) gossip(now time.Time, link proto.LinkID, n *neighbor, m proto.Gos
 		return WhyJump
 	}
 	w.lastAt = now
-	e := &cached{id: id, body: m.Body, size: size, hops: m.Round, at: now, parent: link, best: m.Round, has: []proto.LinkID{link}}
+	e := &cached{id: id, body: m.Body, size: size, hops: m.Round, at: now, parent: link, best: m.Round}
+	e.nowHas(link)
 	t.cache.add(e, &t.cfg)
 	t.arrived(now, w, e)
 	t.heard(now, id)
@@ -169,7 +171,8 @@ func (t *Tree) iHave(now time.Time, n *neighbor, m proto.IHave, out *proto.Out) 
 // announced notes what we miss of a range. left is how many numbers may still
 // be looked at for this message.
 func (t *Tree) announced(now time.Time, n *neighbor, k key, r proto.Range, left *int) (why string) {
-	if t.windows[k] == nil {
+	w := t.window(k)
+	if w == nil {
 		mark, known := t.marks.get(k)
 		switch {
 		case known && r.To <= mark:
@@ -179,7 +182,7 @@ func (t *Tree) announced(now time.Time, n *neighbor, k key, r proto.Range, left 
 			return ""
 		}
 	}
-	w, fresh := t.open(now, k, r.From)
+	w, fresh := t.open(now, w, k, r.From)
 	if w == nil {
 		return WhyWindowsFull
 	}
@@ -206,12 +209,12 @@ func (t *Tree) othersHave(now time.Time, n *neighbor, stream uint8, r proto.Rang
 	if r.To-from >= announcedMax {
 		from = r.To - announcedMax + 1
 	}
+	var e *cached // in the end the last of them
 	for s := from; s <= r.To; s++ {
-		if e := t.cache.get(proto.MsgID{Origin: r.Origin, Stream: stream, Seq: s}); e != nil {
+		if e = t.cache.get(proto.MsgID{Origin: r.Origin, Stream: stream, Seq: s}); e != nil {
 			e.nowHas(n.link)
 		}
 	}
-	e := t.cache.get(proto.MsgID{Origin: r.Origin, Stream: stream, Seq: r.To})
 	if e == nil || e.parent == 0 || e.parent == n.link || now.Sub(e.at) > t.cfg.RecentFor {
 		return
 	}
@@ -257,6 +260,7 @@ func (t *Tree) grafted(now time.Time, n *neighbor, m proto.Graft, out *proto.Out
 		}
 	}
 	t.serve(now, n, out)
+	t.linksAt = t.nextOfLinks()
 	for len(missed) > 0 {
 		k := min(len(missed), proto.MaxRanges)
 		out.Add(proto.Send{Link: n.link, Msg: proto.GraftMiss{Stream: m.Stream, Ranges: missed[:k:k]}})
@@ -271,9 +275,9 @@ func (t *Tree) serve(now time.Time, n *neighbor, out *proto.Out) {
 	for len(n.owed) > 0 && budget > 0 {
 		switch e := t.cache.get(n.owed[0].id); {
 		case e == nil: // dropped since
-			n.miss = append(n.miss, n.owed[0])
+			t.misses.add(n.link, n.owed[0].id)
 		case !e.hasIt(n.link):
-			t.push(n, e, out)
+			e.push(n, e.gossip(), out)
 			n.served.take(e.size)
 			budget -= float64(e.size)
 		}
@@ -302,7 +306,7 @@ func (t *Tree) graftMissed(now time.Time, n *neighbor, m proto.GraftMiss) (why s
 		return WhyMalformed
 	}
 	for _, r := range m.Ranges {
-		w := t.windows[key{r.Origin, m.Stream}]
+		w := t.window(key{r.Origin, m.Stream})
 		if w == nil || len(w.wants) == 0 {
 			continue
 		}

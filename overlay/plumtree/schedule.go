@@ -6,13 +6,20 @@ import (
 )
 
 // schedule is the windows as a heap by their next timer.
-type schedule []*window
+type schedule []scheduled
+
+// scheduled is a window and its next: beside it, because to compare must not
+// fetch windows.
+type scheduled struct {
+	at     time.Time
+	window *window
+}
 
 func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].next.Before(s[j].next) }
+func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
 func (s schedule) Swap(i, j int) {
 	s[i], s[j] = s[j], s[i]
-	s[i].place, s[j].place = int32(i), int32(j)
+	s[i].window.place, s[j].window.place = int32(i), int32(j)
 }
 
 // Push is for package heap.
@@ -20,28 +27,33 @@ func (s *schedule) Push(x any) {
 	w, ok := x.(*window)
 	mustHold(ok, "only windows are scheduled")
 	w.place = int32(len(*s))
-	*s = append(*s, w)
+	*s = append(*s, scheduled{w.next, w})
 }
 
 // Pop is for package heap.
 func (s *schedule) Pop() any {
 	old := *s
-	w := old[len(old)-1]
-	old[len(old)-1] = nil
+	w := old[len(old)-1].window
+	old[len(old)-1] = scheduled{}
 	*s = old[:len(old)-1]
 	w.place = -1
 	return w
 }
 
-// reschedule puts a window where its earliest timer belongs.
+// reschedule puts a window that has changed where its earliest timer belongs.
 func (t *Tree) reschedule(w *window) {
 	w.rest()
-	w.next = t.deadline(w)
-	if w.place < 0 {
+	next := t.deadline(w)
+	switch {
+	case w.place < 0:
+		w.next = next
 		heap.Push(&t.due, w)
-		return
+	case !next.Equal(w.next):
+		w.next = next
+		t.due[w.place].at = next
+		heap.Fix(&t.due, int(w.place))
 	}
-	heap.Fix(&t.due, int(w.place))
+	t.checkStart(w, checkMost)
 }
 
 func (t *Tree) unschedule(w *window) { heap.Remove(&t.due, int(w.place)) }

@@ -153,9 +153,7 @@ func (s *script) time(word string) time.Duration {
 // tell writes outputs down, each with its time.
 func (s *script) tell(list []proto.Output) {
 	s.tree.Check()
-	for _, w := range s.tree.due {
-		s.tree.checkWindow(w)
-	}
+	s.tree.checkAll()
 	for _, o := range list {
 		fmt.Fprintf(&s.told, "%8v  ", s.now.Sub(birth))
 		switch o := o.(type) {

@@ -44,22 +44,25 @@ const (
 // Tree is the broadcast machine of one node. Make it with New. It is not safe
 // for concurrent use; time must not run backwards from call to call.
 type Tree struct {
-	self    peer.ID
-	cfg     Config
-	members int       // last told by SetSize; 0: unknown
+	// What nearly every step looks at stands first, so that it is little memory.
+	self      peer.ID
+	neighbors []neighbor      // in the order they came up
+	windows   map[key]*window // never ranged over
+	found     *window         // last of them: most of what concerns one comes in a row
+	due       schedule        // the same windows, by their timers
+	linksAt   time.Time       // when the first of the neighbors has something due; zero: never
+	lastAt    time.Time       // the next LAST of any stream; zero: never
+	grafts    parcels         // gathered within one step, and empty after it
+	misses    parcels
+	wants     int // missing broadcasts in all windows
+	waiting   int // bytes that wait for order in all windows
+	members   int // last told by SetSize; 0: unknown
+	cache     cache
+
 	firstUp time.Time // when the first link came up
-
-	neighbors []*neighbor // in the order they came up
-	streams   [proto.Streams]stream
-	lastAt    time.Time // the next LAST of any stream; zero: never
-
-	cache   cache
-	windows map[key]*window // never ranged over
-	due     schedule        // the same windows, by their timers
 	marks   marks
-
-	wants   int // missing broadcasts in all windows
-	waiting int // bytes that wait for order in all windows
+	streams [proto.Streams]stream
+	cfg     Config
 
 	published, publishedBytes bucket
 }
@@ -187,7 +190,21 @@ func (t *Tree) Receive(now time.Time, link proto.LinkID, from peer.ID, msg proto
 
 // Wake does what is due.
 func (t *Tree) Wake(now time.Time, out *proto.Out) {
-	for _, n := range t.neighbors {
+	if proto.Due(now, t.linksAt) {
+		t.wakeLinks(now, out)
+	}
+	for len(t.due) > 0 && !now.Before(t.due[0].at) {
+		t.wake(now, t.due[0].window, out)
+	}
+	t.sayLast(now, out)
+	t.cache.expire(now.Add(-t.cfg.CacheFor))
+	t.sendGrafts(out)
+}
+
+// wakeLinks does what is due over links.
+func (t *Tree) wakeLinks(now time.Time, out *proto.Out) {
+	for i := range t.neighbors {
+		n := &t.neighbors[i]
 		if proto.Due(now, n.announceAt) {
 			n.sendAnnounce(&t.cache, out)
 		}
@@ -195,26 +212,17 @@ func (t *Tree) Wake(now time.Time, out *proto.Out) {
 			t.serve(now, n, out)
 		}
 	}
-	for len(t.due) > 0 && !now.Before(t.due[0].next) {
-		t.wake(now, t.due[0], out)
-	}
-	t.sayLast(now, out)
-	t.cache.expire(now.Add(-t.cfg.CacheFor))
-	t.sendGrafts(out)
+	t.linksAt = t.nextOfLinks()
 }
 
 // Deadline is when Wake is wanted next; zero is never.
 func (t *Tree) Deadline() time.Time {
-	var next time.Time
-	for _, n := range t.neighbors {
-		next = proto.Sooner(next, n.announceAt, n.owedAt)
-	}
+	next := proto.Sooner(t.linksAt, t.lastAt)
 	if len(t.due) > 0 {
-		next = proto.Sooner(next, t.due[0].next)
+		next = proto.Sooner(next, t.due[0].at)
 	}
-	next = proto.Sooner(next, t.lastAt)
 	if len(t.cache.queue) > 0 {
-		next = proto.Sooner(next, t.cache.queue[0].at.Add(t.cfg.CacheFor))
+		next = proto.Sooner(next, t.cache.first.Add(t.cfg.CacheFor))
 	}
 	return next
 }

@@ -137,7 +137,7 @@ func (t *Tree) askNext(now time.Time, w *window, v *want) {
 		}
 		v.turn++
 		n.setEager(w.stream)
-		n.graft = append(n.graft, named{id: proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: v.seq}})
+		t.grafts.add(n.link, proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: v.seq})
 		v.asked = n.link
 		v.at = proto.Sooner(v.ends, now.Add(n.patience(&t.cfg)/2))
 		return
@@ -151,9 +151,9 @@ func (t *Tree) askNext(now time.Time, w *window, v *want) {
 
 // anybody takes all neighbours that have not refused for sources.
 func (t *Tree) anybody(v *want) {
-	for _, n := range t.neighbors {
-		if len(v.sources) < sourcesMax && !slices.Contains(v.refused, n.link) {
-			v.sources = append(v.sources, source{n.link, true})
+	for i := range t.neighbors {
+		if link := t.neighbors[i].link; len(v.sources) < sourcesMax && !slices.Contains(v.refused, link) {
+			v.sources = append(v.sources, source{link, true})
 		}
 	}
 }
@@ -189,10 +189,11 @@ func (t *Tree) unwant(w *window, i int) {
 	id := proto.MsgID{Origin: w.origin, Stream: w.stream, Seq: v.seq}
 	for _, link := range v.owed {
 		if n := t.neighbor(link); n != nil && t.cache.get(id) == nil {
-			n.miss = append(n.miss, named{id: id})
+			t.misses.add(n.link, id)
 		}
 	}
 	if n := t.neighbor(v.owner); n != nil {
+		mustHold(n.wants > 0, "a link has caused fewer waits than none")
 		n.wants--
 	}
 	t.wants--
@@ -226,7 +227,7 @@ func (t *Tree) lostSource(now time.Time, w *window, v *want, link proto.LinkID) 
 // ourselves it gets it when we do, or hears that it must ask another: told at
 // once to, it would give up before us. It tells false if that will not be so.
 func (t *Tree) owe(now time.Time, n *neighbor, id proto.MsgID) bool {
-	w := t.windows[key{id.Origin, id.Stream}]
+	w := t.window(key{id.Origin, id.Stream})
 	if w == nil || w.done(id.Seq) || t.jumps(w, id.Seq) {
 		return false
 	}

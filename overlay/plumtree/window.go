@@ -26,9 +26,9 @@ type window struct {
 	place    int32 // in Tree.due
 	base     uint64
 	lastSeq  uint64    // highest LAST passed on, to pass each on once
-	lastAt   time.Time // of the last broadcast
-	next     time.Time // earliest of all its timers
 	*work              // never nil: none while there is nothing left to do
+	next     time.Time // earliest of all its timers
+	lastAt   time.Time // of the last broadcast
 }
 
 // work is what a window has not dealt with.
@@ -93,17 +93,29 @@ func (w *window) done(seq uint64) bool {
 
 func (w *window) ordered() bool { return w.stream != proto.DirStream }
 
-// open returns the window of k for news of seq, making it if need be; fresh
-// tells that it was. It returns nil if there is no room.
-func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
-	if w := t.windows[k]; w != nil {
+// window finds a window, nil if there is none.
+func (t *Tree) window(k key) *window {
+	if t.found != nil && t.found.key == k {
+		return t.found
+	}
+	w := t.windows[k]
+	if w != nil {
+		t.found = w
+	}
+	return w
+}
+
+// open returns the window of k for news of seq, making it if there is none;
+// fresh tells that it was. It returns nil if there is no room.
+func (t *Tree) open(now time.Time, w *window, k key, seq uint64) (_ *window, fresh bool) {
+	if w != nil {
 		if !w.openSince.IsZero() {
 			w.first = min(w.first, seq)
 		}
 		return w, false
 	}
 	if len(t.windows) >= t.cfg.WindowsMax {
-		oldest := t.due[0]
+		oldest := t.due[0].window
 		if !oldest.idle() {
 			return nil, false
 		}
@@ -120,7 +132,7 @@ func (t *Tree) open(now time.Time, k key, seq uint64) (w *window, fresh bool) {
 		w.busy()
 		w.openSince, w.first = now, seq
 	}
-	t.windows[k] = w
+	t.windows[k], t.found = w, w
 	t.reschedule(w)
 	return w, true
 }
@@ -147,8 +159,8 @@ func (t *Tree) waited(w *window, since time.Time) time.Time {
 		return since.Add(t.cfg.LostAfter)
 	}
 	t1 := t.cfg.GraftAfter
-	for _, n := range t.neighbors {
-		t1 = max(t1, n.patience(&t.cfg))
+	for i := range t.neighbors {
+		t1 = max(t1, t.neighbors[i].patience(&t.cfg))
 	}
 	return since.Add(min(t1+t1/2, t.cfg.LostAfter))
 }
@@ -294,6 +306,9 @@ func (t *Tree) finish(w *window) {
 	mustHold(w.idle(), "a window ended with work left")
 	t.marks.set(w.key, w.base, t.cfg.MarksMax)
 	delete(t.windows, w.key)
+	if t.found == w {
+		t.found = nil
+	}
 	t.unschedule(w)
 }
 
@@ -301,9 +316,9 @@ func (t *Tree) finish(w *window) {
 // of them: so that an origin that speaks again goes on where it stopped. Every
 // member that ever spoke has one, so it is 32 bytes and no pointer.
 type marks struct {
-	of    [proto.Streams]peer.Map[mark] // by origin
 	turns uint64                        // so many sequences ever had one
 	count int                           // of those kept: the last ones
+	of    [proto.Streams]peer.Map[mark] // by origin
 }
 
 type mark struct {

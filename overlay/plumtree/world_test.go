@@ -330,8 +330,6 @@ func (w *world) wantNoGaps() {
 
 func (w *world) checkAll() {
 	for _, n := range w.nodes {
-		for _, win := range n.tree.due {
-			n.tree.checkWindow(win)
-		}
+		n.tree.checkAll()
 	}
 }
