@@ -10,26 +10,29 @@ import (
 
 // call is what one node knows of one call: its own run, its part in the wave,
 // who asked it directly and, at the caller, the question.
+//
+// In a large world each step finds its call cold in memory: what all of them
+// look at stands first.
 type call struct {
-	msg       proto.Call // as it came or was made; Payload is nil while the body is missing, and once nobody needs it
-	deadline  time.Time  // the budget's end, here
-	forget    time.Time  // when the entry goes
+	part      *part     // nil: reached directly only, so far
+	question  *question // we are the caller
+	cut       bool      // the run was told that time is up
+	open      bool      // counts against the caller's bound
+	kept      bool      // the result has a payload that counts as kept
+	forgotten bool      // no longer in the table
+	pulling   bool      // the body is asked for
+	pulledAll bool      // and the caller was asked for it, too
+	deadline  time.Time // the budget's end, here
+	forget    time.Time // when the entry goes
+	cutAt     time.Time // the part closes then
+	alarm     alarm.Alarm[sleeper]
 	exec      exec
-	part      *part          // nil: reached directly only, so far
-	question  *question      // we are the caller
+	msg       proto.Call // as it came or was made; Payload is nil while the body is missing, and once nobody needs it
+	window    *window
 	askers    []proto.LinkID // wait for the result
 	pullers   []proto.LinkID // wait for the body
 	bodyFrom  []proto.LinkID // connections whose other end has the call and was not asked for the body
 	pullOn    proto.LinkID   // where the body is asked for; 0: of the caller
-	pulling   bool           // it is asked for
-	pulledAll bool           // the caller was asked for it, too
-	window    *window
-	cut       bool      // the run was told that time is up
-	cutAt     time.Time // the part closes then
-	open      bool      // counts against the caller's bound
-	kept      bool      // the result has a payload that counts as kept
-	forgotten bool      // no longer in the table
-	alarm     alarm.Alarm[sleeper]
 }
 
 // exec is the run of the local handler.
@@ -96,7 +99,7 @@ func (w *Wave) admit(now time.Time, on proto.LinkID, msg proto.Call, out *proto.
 	case win.Jumps(msg.ID.Seq):
 		out.Add(proto.Ignored{Why: "call_sequence_jump", Peer: msg.ID.Caller})
 		return nil, admitOld
-	case w.openOf[msg.ID.Caller] >= w.cfg.OpenMax || w.openBytes+int(msg.Size) > w.cfg.OpenBytes || !w.makeRoom(out):
+	case !w.mayOpen(msg.ID.Caller) || w.openBytes+int(msg.Size) > w.cfg.OpenBytes || !w.makeRoom(out):
 		win.Mark(msg.ID.Seq) // so that it never runs, whatever copy comes later
 		out.Add(proto.Ignored{Why: "call_table_full", Peer: msg.ID.Caller})
 		return nil, admitFull

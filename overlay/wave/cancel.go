@@ -40,7 +40,7 @@ func (w *Wave) makeRoom(out *proto.Out) bool {
 func (w *Wave) openUp(c *call) {
 	c.open = true
 	w.openCalls++
-	w.openOf[c.msg.ID.Caller]++
+	c.window.open++
 	w.openBytes += int(c.msg.Size)
 }
 
@@ -57,11 +57,9 @@ func (w *Wave) shut(c *call) {
 	}
 	c.open = false
 	w.openCalls--
+	c.window.open--
 	w.openBytes -= int(c.msg.Size)
 	c.msg.Request.Payload = nil
-	if w.openOf[c.msg.ID.Caller]--; w.openOf[c.msg.ID.Caller] <= 0 {
-		delete(w.openOf, c.msg.ID.Caller)
-	}
 }
 
 // receiveCancel: nobody wants the answer any more. It is recorded for calls

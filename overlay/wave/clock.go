@@ -43,12 +43,12 @@ func (w *Wave) Timing(now time.Time, id proto.LinkID, rtt, offset time.Duration)
 	t.rtt, t.at = rtt, now
 }
 
-// rtt is the latest round trip of a connection; 0: not measured yet.
-func (w *Wave) rtt(id proto.LinkID) time.Duration {
-	if t := w.clocks[id]; t != nil {
-		return t.rtt
+// latest is the latest round trip of a connection; 0: not measured yet.
+func (t *timing) latest() time.Duration {
+	if t == nil {
+		return 0
 	}
-	return 0
+	return t.rtt
 }
 
 // age is how old a frame may be that was stamped by the peer's clock. What is

@@ -12,7 +12,7 @@ import (
 // one, else a pooled link, else neighbours that help, one after another.
 type ask struct {
 	state   askState
-	msg     proto.Call // with an ID of its own; zero: the wave's
+	msg     *proto.Call // with an ID of its own; nil: the wave's
 	way     way
 	room    bool      // counts among the asks in flight
 	listed  bool      // in the question's asking
@@ -81,7 +81,7 @@ func (w *Wave) nextWay(now time.Time, t *target, out *proto.Out) {
 	m := w.askMessage(now, t)
 	t.ask.state = askSent
 	switch {
-	case t.ask.way == wayNone && w.linkTo(to.ID) != nil:
+	case t.ask.way == wayNone && linkTo(w.links, to.ID) != nil:
 		t.ask.way = wayLink
 		w.stats.Asks++
 		w.tried(now, t, w.cfg.AskPatience)
@@ -98,10 +98,10 @@ func (w *Wave) nextWay(now time.Time, t *target, out *proto.Out) {
 			w.noWayLeft(now, t, out)
 			return
 		}
-		t.ask.helpers = append(t.ask.helpers, h.peer.ID)
+		t.ask.helpers = append(t.ask.helpers, h.node)
 		w.stats.Helps++
 		w.tried(now, t, 2*w.cfg.AskPatience)
-		m.Via = h.peer.ID
+		m.Via = h.node
 		out.Add(proto.Send{Link: h.id, Msg: proto.Help{Target: to, Ask: m}})
 	}
 }
@@ -122,10 +122,11 @@ func (w *Wave) lookAt(t *target, at time.Time) {
 
 // askMessage is CALL-OR-RESULT as of now.
 func (w *Wave) askMessage(now time.Time, t *target) proto.Ask {
-	m := t.ask.msg
-	if t.q.wave {
-		m = t.q.call.msg
+	msg := t.ask.msg
+	if msg == nil {
+		msg = &t.q.call.msg
 	}
+	m := *msg
 	m.Elapsed = now.Sub(t.q.started)
 	m.Remaining, m.Stamp = t.q.deadline.Sub(now), w.clock(now)
 	return proto.Ask{Call: m}
@@ -152,7 +153,7 @@ func (w *Wave) noteUndialled(now time.Time, to peer.ID, why proto.DialWhy) {
 
 // mayDial: nobody has just found that the target cannot be dialled.
 func (w *Wave) mayDial(now time.Time, t *target) bool {
-	f, ok := w.undialled.Get(t.node())
+	f, ok := w.undialled.Get(t.node)
 	if ok && now.Before(f.until) {
 		t.reason = f.why.String()
 		return false
@@ -166,8 +167,8 @@ func (w *Wave) helper(t *target) *link {
 		return nil
 	}
 	var fit []*link
-	for _, l := range w.links {
-		if !l.draining && l.peer.ID != t.node() && !slices.Contains(t.ask.helpers, l.peer.ID) {
+	for i := range w.links {
+		if l := &w.links[i]; !l.draining && l.node != t.node && !slices.Contains(t.ask.helpers, l.node) {
 			fit = append(fit, l)
 		}
 	}
@@ -188,7 +189,7 @@ func (w *Wave) noWayLeft(now time.Time, t *target, out *proto.Out) {
 		return
 	}
 	t.ask.state = askFailed
-	if !q.wave || t.answered || q.call.part.closed || q.spread && !w.leads(q, t.node()) {
+	if !q.wave || t.answered || q.call.part.closed || q.spread && !w.leads(q, t.node) {
 		w.give(now, t, w.unreachable(t), out)
 	}
 }
@@ -293,7 +294,7 @@ func (w *Wave) questionLinkDown(now time.Time, q *question, who peer.ID, out *pr
 		if t.ask.state != askSent && t.ask.state != askTaken {
 			continue
 		}
-		if h := t.ask.helper(); h == who || h.IsZero() && t.node() == who {
+		if h := t.ask.helper(); h == who || h.IsZero() && t.node == who {
 			w.anotherWay(now, t, "the link broke", out)
 		}
 	}
@@ -322,7 +323,7 @@ func (w *Wave) receiveAnswer(now time.Time, from proto.PeerInfo, m proto.Answer,
 	}
 	t := w.targetOf(m.ID, m.Node)
 	switch {
-	case t == nil || t.node() != m.Node:
+	case t == nil || t.node != m.Node:
 		w.stats.Late++
 		out.Add(proto.Ignored{Why: "late_answer", Peer: from.ID})
 	case m.Result != nil:

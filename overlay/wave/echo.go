@@ -1,6 +1,7 @@
 package wave
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -23,7 +24,7 @@ func (w *Wave) receiveEcho(now time.Time, on proto.LinkID, from proto.PeerInfo, 
 			c.part.quietAt = earliest(c.part.quietAt, now.Add(w.quietAfter(c.part, w.cfg.AliveMin, 0)))
 		}
 		if c.question != nil && s.state == spokeAsked { // it implies TOOK
-			c.question.receipt(proto.Receipt{Node: s.peer.ID, Parent: w.self, Round: m.Round})
+			c.question.receipt(proto.Receipt{Node: s.node, Parent: w.self, Round: m.Round})
 		}
 		s.heardFrom(now, m, w.cfg)
 	}
@@ -56,6 +57,7 @@ func (w *Wave) absorb(now time.Time, c *call, m proto.Echo, out *proto.Out) {
 		return
 	}
 	f := &c.part.fresh
+	f.results = slices.Grow(f.results, len(m.Results))
 	for _, r := range m.Results {
 		if f.bytes+c.part.all.bytes+len(r.Result.Payload) > w.cfg.RelayBytes {
 			r.Result.Payload = nil
@@ -106,13 +108,8 @@ func (w *Wave) report(c *call, final bool, out *proto.Out) {
 	p.tookAt, p.spread = time.Time{}, p.hasSpread()
 	if p.again {
 		p.again = false
-		p.fresh = news{
-			results:   append(p.all.results, p.fresh.results...),
-			receipts:  append(p.all.receipts, p.fresh.receipts...),
-			testimony: append(p.all.testimony, p.fresh.testimony...),
-			bytes:     p.all.bytes + p.fresh.bytes,
-		}
-		p.all = news{}
+		p.all.add(p.fresh)
+		p.fresh, p.all = p.all, news{}
 	}
 	results, receipts, testimony := p.fresh.results, p.fresh.receipts, p.fresh.testimony
 	if final {
@@ -131,10 +128,7 @@ func (w *Wave) report(c *call, final bool, out *proto.Out) {
 		p.fresh, p.all = news{}, news{}
 		return
 	}
-	p.all.results = append(p.all.results, p.fresh.results...)
-	p.all.receipts = append(p.all.receipts, p.fresh.receipts...)
-	p.all.testimony = append(p.all.testimony, p.fresh.testimony...)
-	p.all.bytes += p.fresh.bytes
+	p.all.add(p.fresh)
 	p.fresh = news{}
 }
 

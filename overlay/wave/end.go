@@ -124,7 +124,7 @@ func (w *Wave) silent(t *target) proto.CallVerdict {
 // whoever has no verdict is asked directly. After a broken link orphans get a
 // moment to report first.
 func (w *Wave) waveClosed(now time.Time, q *question, out *proto.Out) {
-	missing := func(t target) bool { return !t.given && t.node() != w.self }
+	missing := func(t target) bool { return !t.given && t.node != w.self }
 	switch {
 	case q.done:
 		w.retire(q, out)
@@ -179,7 +179,7 @@ func (w *Wave) askMissing(now time.Time, q *question, out *proto.Out) {
 	for i := range q.targets {
 		t := &q.targets[i]
 		switch {
-		case t.answered, t.node() == w.self, !q.call.part.closed && w.leads(q, t.node()):
+		case t.answered, t.node == w.self, !q.call.part.closed && w.leads(q, t.node):
 		case t.isGone() && !t.received && t.ask.state == askNone:
 			w.giveStatus(now, t, t.mayHaveRun(), out)
 		case t.ask.state == askFailed:
@@ -194,7 +194,7 @@ func (w *Wave) askMissing(now time.Time, q *question, out *proto.Out) {
 // have told is silent.
 func (w *Wave) askUnheard(now time.Time, q *question, out *proto.Out) {
 	for i := range q.targets {
-		if t := &q.targets[i]; t.node() != w.self && !t.received && !t.isGone() && t.ask.state == askNone {
+		if t := &q.targets[i]; t.node != w.self && !t.received && !t.isGone() && t.ask.state == askNone {
 			w.ask(now, t, out)
 		}
 	}

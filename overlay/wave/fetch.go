@@ -35,7 +35,7 @@ func (w *Wave) askStatus(q *question, out *proto.Out) {
 	n := 0
 	for i := range q.targets {
 		t := &q.targets[i]
-		if t.node() == w.self || t.ask.state != askNone {
+		if t.node == w.self || t.ask.state != askNone {
 			continue
 		}
 		if n++; n > w.cfg.AsksMax {

@@ -11,7 +11,7 @@ import (
 // holds tells what of calls a machine still has.
 func (w *Wave) holds() map[string]int {
 	return map[string]int{
-		"calls": len(w.calls), "rolled calls": w.order.len(), "open callers": len(w.openOf), "open calls": w.openCalls,
+		"calls": len(w.calls), "rolled calls": w.order.len(), "open calls": w.openCalls,
 		"open bytes": w.openBytes, "kept": w.kept.len(), "kept bytes": w.keptBytes, "questions": w.questions.len(),
 		"refs": len(w.byRef), "direct": len(w.direct), "asks": w.asks, "alarms": w.alarms.Len(),
 		"open numbers": w.waveSeq.Open(),

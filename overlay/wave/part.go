@@ -3,6 +3,7 @@ package wave
 import (
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
@@ -11,18 +12,18 @@ import (
 // has no parent.
 type part struct {
 	round   uint8
-	parent  proto.LinkID // 0: the caller itself
-	orphan  bool         // the parent's link broke: news goes straight to the caller
-	spokes  []spoke      // the set of links, frozen at first receipt
 	closed  bool         // the final echo is out, or the call was cancelled
+	orphan  bool         // the parent's link broke: news goes straight to the caller
+	spread  bool         // told the parent so
+	again   bool         // what was told is lost: the next report repeats it
+	parent  proto.LinkID // 0: the caller itself
+	spokes  []spoke      // the set of links, frozen at first receipt
+	fresh   news         // not told yet
 	tookAt  time.Time
 	flushAt time.Time // news goes up then
 	aliveAt time.Time // an empty PART goes up then
 	quietAt time.Time // a spoke may have fallen silent by then
 	alive   time.Duration
-	spread  bool // told the parent so
-	again   bool // what was told is lost: the next report repeats it
-	fresh   news // not told yet
 	all     news // told, and kept for an adoption
 }
 
@@ -38,10 +39,18 @@ func (n *news) empty() bool {
 	return len(n.results) == 0 && len(n.receipts) == 0 && len(n.testimony) == 0
 }
 
+// add appends what another says.
+func (n *news) add(o news) {
+	n.results = append(n.results, o.results...)
+	n.receipts = append(n.receipts, o.receipts...)
+	n.testimony = append(n.testimony, o.testimony...)
+	n.bytes += o.bytes
+}
+
 // spoke is one link of the frozen set.
 type spoke struct {
 	link     proto.LinkID
-	peer     proto.PeerInfo
+	node     peer.ID
 	state    spokeState
 	spread   bool  // a child that said so
 	quiet    bool  // found silent, and not heard since
@@ -180,26 +189,28 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 // forward writes CALL on every link but the parent's. A child is given less
 // time than we have, so that children close before their parents; where that
 // leaves none, nothing is sent.
-func (w *Wave) forward(now time.Time, c *call, links []*link, except proto.LinkID, out *proto.Out) {
+func (w *Wave) forward(now time.Time, c *call, links []link, except proto.LinkID, out *proto.Out) {
 	p := c.part
 	remaining := c.deadline.Sub(now)
+	m := c.msg
+	m.Round = p.round
+	m.Elapsed += m.Remaining - remaining
+	m.Stamp = w.clock(now)
+	if p.round > 0 && int(m.Size) > w.cfg.InlineRequest {
+		m.Request.Payload = nil
+	}
 	p.spokes = make([]spoke, 0, len(links))
-	for _, l := range links {
+	for i := range links {
+		l := &links[i]
 		if l.id == except || l.draining {
 			continue
 		}
-		left := remaining - 2*w.rtt(l.id) - 2*w.cfg.Flush
+		left := remaining - 2*l.clock.latest() - 2*w.cfg.Flush
 		if left <= 0 {
 			continue
 		}
-		p.spokes = append(p.spokes, spoke{link: l.id, peer: l.peer, heard: now, interval: w.cfg.AliveMin})
-		m := c.msg
-		m.Round = p.round
-		m.Elapsed = c.msg.Elapsed + c.msg.Remaining - remaining
-		m.Remaining, m.Stamp = left, w.clock(now)
-		if p.round > 0 && int(m.Size) > w.cfg.InlineRequest {
-			m.Request.Payload = nil
-		}
+		p.spokes = append(p.spokes, spoke{link: l.id, node: l.node, heard: now, interval: w.cfg.AliveMin})
+		m.Remaining = left
 		out.Add(proto.Send{Link: l.id, Msg: m})
 		w.stats.Relayed++
 	}
@@ -218,7 +229,7 @@ func (w *Wave) receiveTook(now time.Time, on proto.LinkID, m proto.Took, out *pr
 	}
 	s.state, s.heard, s.spread = spokeChild, now, m.Round == 0
 	if c.question != nil {
-		c.question.receipt(proto.Receipt{Node: s.peer.ID, Parent: w.self, Round: m.Round})
+		c.question.receipt(proto.Receipt{Node: s.node, Parent: w.self, Round: m.Round})
 	}
 	w.progress(now, c, out)
 }

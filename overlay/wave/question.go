@@ -2,6 +2,7 @@ package wave
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/starlingmesh/starling/overlay/peer"
@@ -54,6 +55,7 @@ type adopted struct {
 
 // target is one member that was asked.
 type target struct {
+	node      peer.ID
 	q         *question
 	member    *proto.Member
 	id        proto.CallID // under which it is asked directly
@@ -71,14 +73,12 @@ type target struct {
 
 // target finds the target that is a node; nil: it was not asked.
 func (q *question) target(id peer.ID) *target {
-	i, ok := slices.BinarySearchFunc(q.targets, id, func(t target, id peer.ID) int { return t.node().Compare(id) })
+	i, ok := sort.Find(len(q.targets), func(i int) int { return id.Compare(q.targets[i].node) })
 	if !ok {
 		return nil
 	}
 	return &q.targets[i]
 }
-
-func (t *target) node() peer.ID { return t.member.Entry.ID }
 
 // isGone: known to be down, or to have left.
 func (t *target) isGone() bool {
@@ -112,7 +112,7 @@ func (w *Wave) Start(now time.Time, in proto.StartCall, out *proto.Out) {
 	w.byRef[in.Ref] = q
 	live := 0
 	for i := range q.targets {
-		if t := &q.targets[i]; t.node() != w.self && !t.isGone() {
+		if t := &q.targets[i]; t.node != w.self && !t.isGone() {
 			live++
 		}
 	}
@@ -149,7 +149,7 @@ func (w *Wave) draw(now time.Time, q *question, roster *proto.Roster, sel proto.
 	}
 	q.targets = make([]target, len(listed))
 	for i, m := range listed {
-		q.targets[i] = target{q: q, member: m, stage: proto.StageNotSent}
+		q.targets[i] = target{node: m.Entry.ID, q: q, member: m, stage: proto.StageNotSent}
 	}
 	q.open = len(listed)
 	return listed
@@ -162,7 +162,7 @@ func (w *Wave) exclude(now time.Time, q *question, out *proto.Out) []peer.ID {
 	var ids []peer.ID
 	for i := range q.targets {
 		if t := &q.targets[i]; t.isGone() && (!q.wave || len(ids) < proto.MaxExcluded) {
-			ids = append(ids, t.node())
+			ids = append(ids, t.node)
 			w.giveStatus(now, t, proto.ExecutedNo, out)
 		}
 	}
@@ -180,7 +180,7 @@ func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.S
 	for i := range q.targets {
 		t := &q.targets[i]
 		t.id = id
-		if t.node() != w.self && !t.given {
+		if t.node != w.self && !t.given {
 			t.stage = proto.StageSent
 		}
 	}
@@ -198,7 +198,7 @@ func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.S
 }
 
 // openRound sends CALL on our links; the caller is the wave's root.
-func (w *Wave) openRound(now time.Time, q *question, round uint8, links []*link, out *proto.Out) {
+func (w *Wave) openRound(now time.Time, q *question, round uint8, links []link, out *proto.Out) {
 	c := q.call
 	c.part = &part{round: round}
 	w.forward(now, c, links, 0, out)
@@ -226,19 +226,19 @@ func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *
 		if t.given {
 			continue
 		}
-		seq := w.sequenceTo(t.node())
-		t.id = proto.CallID{Caller: w.self, Target: t.node(), Seq: seq.Next()}
+		seq := w.sequenceTo(t.node)
+		t.id = proto.CallID{Caller: w.self, Target: t.node, Seq: seq.Next()}
 		msg := proto.Call{
 			ID: t.id, Oldest: seq.Oldest(), From: self, Select: in.Select,
 			Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
 		}
-		if t.node() == w.self {
+		if t.node == w.self {
 			c := w.enter(now, w.window(now, t.id, t.id.Seq, 0), msg)
 			c.question, q.call = q, c
 			continue
 		}
 		w.direct[t.id] = t
-		t.ask.msg = msg
+		t.ask.msg = &msg
 		w.ask(now, t, out)
 	}
 	if q.call != nil {

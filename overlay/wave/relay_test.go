@@ -211,7 +211,7 @@ func TestACancelGoesToUnansweredAndChildLinksAlone(t *testing.T) {
 	s.wants("Seen>5")
 	s.result(m.ID, reply("x"))
 	s.wants("")
-	if len(s.w.openOf) != 0 || s.w.openCalls != 0 {
+	if s.w.openCalls != 0 {
 		t.Error("it is still open")
 	}
 }
@@ -326,4 +326,21 @@ func TestTheTablesBoundIsARefusalForGood(t *testing.T) {
 			t.Errorf("%s: with room again it did %s", name, got)
 		}
 	}
+}
+
+func TestTheBoundOfOneCallerIsForItsWavesAndDirectCallsTogether(t *testing.T) {
+	s := newSolo(t, 3, func(c *Config) { c.OpenMax = 2 })
+	s.linked(1, 2)
+	s.from(1, s.direct(1, 1))
+	s.from(1, s.call(1, 1))
+	s.said()
+	s.from(1, s.direct(1, 2))
+	if a := look[proto.Answer](s); len(a) != 1 || a[0].Result == nil || a[0].Result.Result.Outcome != proto.Overloaded {
+		t.Errorf("a direct call beyond the bound got %v", a)
+	}
+	s.said()
+	s.from(1, s.call(1, 2))
+	s.wants("Took>1 Echo>1")
+	s.from(2, s.call(2, 1)) // another's is not counted
+	s.wants("Took>2 Call>1 Dispatch")
 }

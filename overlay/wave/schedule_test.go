@@ -144,7 +144,7 @@ func (w *world) drawFault() {
 		})
 	case 3:
 		w.at(when, func() {
-			if i != j && !x.dead && !y.dead && x.wave.linkTo(y.id) == nil {
+			if i != j && !x.dead && !y.dead && linkTo(x.wave.links, y.id) == nil {
 				w.link(i, j)
 			}
 		})

@@ -48,10 +48,10 @@ func (w *Wave) give(now time.Time, t *target, v proto.CallVerdict, out *proto.Ou
 	}
 	q := t.q
 	t.given = true
-	v.Ref, v.Node = q.ref, t.node()
+	v.Ref, v.Node = q.ref, t.node
 	v.Elapsed, v.Witnesses = now.Sub(q.started), t.witnesses
 	v.Attempts = t.attempts
-	if q.relayed && t.node() != w.self {
+	if q.relayed && t.node != w.self {
 		v.Attempts++
 	}
 	out.Add(v)

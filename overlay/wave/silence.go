@@ -59,7 +59,7 @@ func (w *Wave) lookForQuiet(now time.Time, c *call, out *proto.Out) {
 		if p.round == 0 && s.state == spokeChild {
 			continue // its handler is slow; the budget ends that
 		}
-		if at := s.heard.Add(w.quietAfter(p, s.interval, w.rtt(s.link))); now.Before(at) {
+		if at := s.heard.Add(w.quietAfter(p, s.interval, w.clocks[s.link].latest())); now.Before(at) {
 			p.quietAt = earliest(p.quietAt, at)
 			continue
 		}
@@ -85,7 +85,7 @@ func (w *Wave) lookForQuiet(now time.Time, c *call, out *proto.Out) {
 const testimonyMax = 4
 
 func (s *spoke) testimony(now time.Time, witness peer.ID, kind proto.TestimonyKind) proto.Testimony {
-	return proto.Testimony{Witness: witness, Node: s.peer.ID, Kind: kind, Received: s.state == spokeChild, Ago: now.Sub(s.heard)}
+	return proto.Testimony{Witness: witness, Node: s.node, Kind: kind, Received: s.state == spokeChild, Ago: now.Sub(s.heard)}
 }
 
 // callLinkDown: a link of any kind is gone; what does that mean for this call?

@@ -25,39 +25,34 @@ const (
 
 // PoolUp: a pooled link stands over which this node may send.
 func (w *Wave) PoolUp(id proto.LinkID, who proto.PeerInfo) {
-	w.pooled = append(w.pooled, &link{id: id, peer: who})
+	w.pooled = append(w.pooled, link{id: id, node: who.ID, clock: w.clocks[id]})
 }
 
 // openLinkTo is the link to a node, as a neighbour or pooled.
 func (w *Wave) openLinkTo(id peer.ID) *link {
-	if l := w.linkTo(id); l != nil {
+	if l := linkTo(w.links, id); l != nil {
 		return l
 	}
-	for _, l := range w.pooled {
-		if l.peer.ID == id {
-			return l
-		}
-	}
-	return nil
+	return linkTo(w.pooled, id)
 }
 
 // starLinks are links to all targets but ourselves, or nil if there is not one
 // to each.
-func (w *Wave) starLinks(q *question) []*link {
+func (w *Wave) starLinks(q *question) []link {
 	if len(q.targets) > w.cfg.StarMax+1 {
 		return nil
 	}
-	links := make([]*link, 0, len(q.targets))
+	links := make([]link, 0, len(q.targets))
 	for i := range q.targets {
 		t := &q.targets[i]
-		if t.given || t.node() == w.self {
+		if t.given || t.node == w.self {
 			continue
 		}
-		l := w.openLinkTo(t.node())
+		l := w.openLinkTo(t.node)
 		if l == nil {
 			return nil
 		}
-		links = append(links, l)
+		links = append(links, *l)
 	}
 	return links
 }
@@ -79,7 +74,7 @@ func (w *Wave) warm(now time.Time, q *question, out *proto.Out) {
 		if len(keep.Peers) == warmStep {
 			break
 		}
-		if !t.given && t.node() != w.self && t.member.Status == proto.StatusAlive && w.openLinkTo(t.node()) == nil {
+		if !t.given && t.node != w.self && t.member.Status == proto.StatusAlive && w.openLinkTo(t.node) == nil {
 			keep.Peers = append(keep.Peers, t.member.Entry.Info())
 		}
 	}

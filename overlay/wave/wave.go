@@ -21,27 +21,24 @@ type Members interface {
 // Wave is the machine: the calls of one node, as caller, relay and target. It
 // belongs to one goroutine.
 type Wave struct {
-	cfg     Config
-	self    peer.ID
-	born    time.Time // calls older than this node are relayed, not run
-	rng     *rand.Rand
-	members Members
-	leaving bool
-
-	links  []*link                  // overlay links that carry calls, in the order they came up
-	pooled []*link                  // open links to nodes that are no neighbours: a star may use them
-	waved  int                      // waves to everybody begun since wavedAt, which pooled links would make stars
-	waveAt time.Time                // when the first of them began
-	clocks map[proto.LinkID]*timing // of every open connection; looked up only
-
+	// What most steps look at.
+	self      peer.ID
+	born      time.Time // calls older than this node are relayed, not run
+	members   Members
 	calls     map[proto.CallID]*call
-	order     roll[*call]     // all of calls, oldest first
-	openOf    map[peer.ID]int // calls in the table that still owe something, by caller
-	openCalls int             // the same, of all callers
-	openBytes int             // of their requests
+	alarms    alarm.Queue[sleeper]
+	links     []link                   // overlay links that carry calls, in the order they came up
+	clocks    map[proto.LinkID]*timing // of every open connection; looked up only
 	windows   map[windowKey]*window
-	sweptAt   time.Time   // windows were looked through for idle ones
+	order     roll[*call] // all of calls, oldest first
+	openCalls int         // calls in the table that still owe something
+	openBytes int         // of their requests
+	cfg       Config
+	stats     Stats
+	leaving   bool
+
 	amnesia   time.Time   // calls begun before it, of callers without a window, may have run here
+	sweptAt   time.Time   // windows were looked through for idle ones
 	kept      roll[*call] // with the payload of a kept result, oldest first
 	keptBytes int
 
@@ -55,9 +52,11 @@ type Wave struct {
 	asks      int       // direct asks that have no receipt yet
 	waiting   []*target // for room among them
 	undialled peer.Map[failedDial]
+	rng       *rand.Rand
 
-	alarms alarm.Queue[sleeper]
-	stats  Stats
+	pooled []link    // open links to nodes that are no neighbours: a star may use them
+	waved  int       // waves to everybody begun since wavedAt, which pooled links would make stars
+	waveAt time.Time // when the first of them began
 }
 
 // Stats are counters since the start, for metrics.
@@ -73,7 +72,8 @@ type Stats struct {
 // link is one overlay link that calls may use.
 type link struct {
 	id       proto.LinkID
-	peer     proto.PeerInfo
+	node     peer.ID
+	clock    *timing // nil: unknown
 	draining bool
 }
 
@@ -83,7 +83,6 @@ func New(cfg Config, self peer.ID, members Members, rng *rand.Rand, now time.Tim
 		cfg: cfg, self: self, born: now, rng: rng, members: members,
 		clocks:    map[proto.LinkID]*timing{},
 		calls:     map[proto.CallID]*call{},
-		openOf:    map[peer.ID]int{},
 		windows:   map[windowKey]*window{},
 		byRef:     map[uint64]*question{},
 		direct:    map[proto.CallID]*target{},
@@ -110,7 +109,7 @@ func (w *Wave) NeighborUp(_ time.Time, id proto.LinkID, who proto.PeerInfo, _ *p
 		l.draining = false
 		return
 	}
-	w.links = append(w.links, &link{id: id, peer: who})
+	w.links = append(w.links, link{id: id, node: who.ID, clock: w.clocks[id]})
 }
 
 // NeighborDraining: nothing new goes over this link.
@@ -124,17 +123,18 @@ func (w *Wave) NeighborDraining(id proto.LinkID) {
 func (w *Wave) Leave() { w.leaving = true }
 
 func (w *Wave) link(id proto.LinkID) *link {
-	for _, l := range w.links {
-		if l.id == id {
-			return l
+	for i := range w.links {
+		if w.links[i].id == id {
+			return &w.links[i]
 		}
 	}
 	return nil
 }
 
-func (w *Wave) linkTo(id peer.ID) *link {
-	for _, l := range w.links {
-		if l.peer.ID == id && !l.draining {
+// linkTo is the one of the links over which something new may go to a node.
+func linkTo(links []link, id peer.ID) *link {
+	for i := range links {
+		if l := &links[i]; l.node == id && !l.draining {
 			return l
 		}
 	}
@@ -144,8 +144,8 @@ func (w *Wave) linkTo(id peer.ID) *link {
 // LinkDown: a link of any kind is gone. Everything that waited for it is
 // resolved, with testimony, or goes another way.
 func (w *Wave) LinkDown(now time.Time, id proto.LinkID, who peer.ID, out *proto.Out) {
-	w.links = slices.DeleteFunc(w.links, func(l *link) bool { return l.id == id })
-	w.pooled = slices.DeleteFunc(w.pooled, func(l *link) bool { return l.id == id })
+	gone := func(l link) bool { return l.id == id }
+	w.links, w.pooled = slices.DeleteFunc(w.links, gone), slices.DeleteFunc(w.pooled, gone)
 	delete(w.clocks, id)
 	for c := range w.order.all() {
 		w.callLinkDown(now, c, id, who, out)

@@ -150,7 +150,7 @@ func TestCancelReachesEverybodyAndEndsTheCall(t *testing.T) {
 		t.Fatalf("verdicts %v", got)
 	}
 	for i, x := range w.nodes {
-		if len(x.wave.openOf) != 0 {
+		if x.wave.openCalls != 0 {
 			t.Errorf("node %d still holds the call open", i)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 type window struct {
 	once.Window
 	calls  int       // of the call table
+	open   int       // of these, those that still owe something
 	used   time.Time // last
 	forgot time.Time // calls begun before it may have been seen by an earlier window of the same caller
 }
@@ -32,8 +33,8 @@ const windowIdle = time.Minute
 // before its window was dropped, whether or not there is a new one since.
 func (w *Wave) window(now time.Time, id proto.CallID, oldest uint64, elapsed time.Duration) *window {
 	key := windowKey{id.Caller, !id.Target.IsZero()}
-	win := w.windows[key]
-	if win == nil {
+	win, known := w.windows[key]
+	if !known {
 		if id.Caller != w.self && !w.windowRoom(now) {
 			return nil
 		}
@@ -42,9 +43,22 @@ func (w *Wave) window(now time.Time, id proto.CallID, oldest uint64, elapsed tim
 	if id.Caller != w.self && !win.forgot.Before(now.Add(-elapsed)) {
 		return nil
 	}
-	w.windows[key] = win
+	if !known {
+		w.windows[key] = win
+	}
 	win.used = now
 	return win
+}
+
+// mayOpen tells whether a caller is below its bound of open calls here.
+func (w *Wave) mayOpen(caller peer.ID) bool {
+	open := func(direct bool) int {
+		if win := w.windows[windowKey{caller, direct}]; win != nil {
+			return win.open
+		}
+		return 0
+	}
+	return w.openCalls < w.cfg.OpenMax || open(false)+open(true) < w.cfg.OpenMax
 }
 
 // windowRoom drops the windows of callers that were quiet for long when there

@@ -314,7 +314,7 @@ func (n *node) send(id proto.LinkID, m proto.Message) {
 // sendTo dials on demand, as the core's pool does.
 func (n *node) sendTo(o proto.SendTo) {
 	w := n.w
-	if l := n.wave.linkTo(o.Peer.ID); l != nil && !o.Fresh {
+	if l := linkTo(n.wave.links, o.Peer.ID); l != nil && !o.Fresh {
 		n.send(l.id, o.Msg)
 		return
 	}

@@ -2,41 +2,43 @@
 // owns a Queue asks it what is due now.
 package alarm
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // Alarm is the one pending deadline of its owner. The zero Alarm with Of set
 // is ready, and not armed.
 type Alarm[T any] struct {
 	Of    T
-	at    time.Time
 	place int // in the queue, counted from 1; 0: not in it
 }
 
 // Queue holds the armed alarms. The zero Queue is empty and ready. Setting and
 // taking cost the logarithm of their number. Not safe for concurrent use.
-type Queue[T any] struct{ order order[T] }
+type Queue[T any] struct{ heap []slot[T] }
+
+// slot has the deadline in itself: to order alarms is not to look at them.
+type slot[T any] struct {
+	at    time.Time
+	alarm *Alarm[T]
+}
 
 // Len is how many alarms are armed.
-func (q *Queue[T]) Len() int { return len(q.order) }
+func (q *Queue[T]) Len() int { return len(q.heap) }
 
 // First is the earliest deadline; zero if none is armed.
 func (q *Queue[T]) First() time.Time {
-	if len(q.order) == 0 {
+	if len(q.heap) == 0 {
 		return time.Time{}
 	}
-	return q.order[0].at
+	return q.heap[0].at
 }
 
 // Due takes the first alarm that is due, and disarms it; nil if none is.
 func (q *Queue[T]) Due(now time.Time) *Alarm[T] {
-	if len(q.order) == 0 || q.order[0].at.After(now) {
+	if len(q.heap) == 0 || q.heap[0].at.After(now) {
 		return nil
 	}
-	first := q.order[0]
-	heap.Remove(&q.order, 0)
+	first := q.heap[0].alarm
+	q.disarm(first)
 	return first
 }
 
@@ -45,41 +47,50 @@ func (q *Queue[T]) Set(a *Alarm[T], at time.Time) {
 	switch {
 	case at.IsZero():
 		if a.place > 0 {
-			heap.Remove(&q.order, a.place-1)
+			q.disarm(a)
 		}
 	case a.place == 0:
-		a.at = at
-		heap.Push(&q.order, a)
-	case !a.at.Equal(at):
-		a.at = at
-		heap.Fix(&q.order, a.place-1)
+		q.heap = append(q.heap, slot[T]{})
+		q.settle(len(q.heap)-1, slot[T]{at, a})
+	case !q.heap[a.place-1].at.Equal(at):
+		q.settle(a.place-1, slot[T]{at, a})
 	}
 }
 
-// order is the heap.
-type order[T any] []*Alarm[T]
-
-func (o order[T]) Len() int           { return len(o) }
-func (o order[T]) Less(i, j int) bool { return o[i].at.Before(o[j].at) }
-func (o order[T]) Swap(i, j int) {
-	o[i], o[j] = o[j], o[i]
-	o[i].place, o[j].place = i+1, j+1
-}
-
-func (o *order[T]) Push(x any) {
-	a, ok := x.(*Alarm[T])
-	if !ok {
-		panic("alarm: only alarms are in the heap of alarms")
+// disarm takes an alarm out; the last of the heap settles in its place.
+func (q *Queue[T]) disarm(a *Alarm[T]) {
+	last := len(q.heap) - 1
+	s := q.heap[last]
+	q.heap[last] = slot[T]{}
+	q.heap = q.heap[:last]
+	if s.alarm != a {
+		q.settle(a.place-1, s)
 	}
-	*o = append(*o, a)
-	a.place = len(*o)
-}
-
-func (o *order[T]) Pop() any {
-	last := len(*o) - 1
-	a := (*o)[last]
-	(*o)[last] = nil
-	*o = (*o)[:last]
 	a.place = 0
-	return a
+}
+
+// settle puts s where it belongs: at i, above what is later or below what is
+// earlier, which makes room for it.
+func (q *Queue[T]) settle(i int, s slot[T]) {
+	for i > 0 && s.at.Before(q.heap[(i-1)/2].at) {
+		q.put(i, q.heap[(i-1)/2])
+		i = (i - 1) / 2
+	}
+	for {
+		child := 2*i + 1
+		if child+1 < len(q.heap) && q.heap[child+1].at.Before(q.heap[child].at) {
+			child++
+		}
+		if child >= len(q.heap) || !q.heap[child].at.Before(s.at) {
+			break
+		}
+		q.put(i, q.heap[child])
+		i = child
+	}
+	q.put(i, s)
+}
+
+func (q *Queue[T]) put(i int, s slot[T]) {
+	q.heap[i] = s
+	s.alarm.place = i + 1
 }
