@@ -70,7 +70,7 @@ func (c *Core) retryHeld(now time.Time) {
 	waiting := c.held
 	c.held = nil
 	for _, h := range waiting {
-		l := c.links[h.link]
+		l := c.links.get(h.link)
 		switch {
 		case l == nil:
 		case !now.Before(h.until):

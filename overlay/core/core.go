@@ -15,38 +15,32 @@ import (
 
 // Core is one node. Its methods belong to one goroutine.
 type Core struct {
-	cfg  Config
-	self peer.ID
+	// What nearly every step reads stands together, and first.
+	links   links       // every open connection
+	called  [parts]bool // by this step
+	running int         // dispatches without a local result
+	views   *hyparview.Views
+	tree    *plumtree.Tree
+	dir     Directory
+	wave    *wave.Wave
+	*Scratch
+	held []held           // requests that wait for the directory's word on their name
+	next time.Time        // the Deadline
+	due  [parts]time.Time // the deadline of each part
 
-	views *hyparview.Views
-	tree  *plumtree.Tree
-	dir   Directory
-	wave  *wave.Wave
-	heal  *heal
-	pool  pool
-
-	links   map[proto.LinkID]*link // every open connection; looked up only
-	learnAt time.Time              // the views are told the living members then
+	heal    *heal
+	pool    pool
+	learnAt time.Time // the views are told the living members then
 	leave   leaving
-	running int     // dispatches without a local result
-	held    []held  // requests that wait for the directory's word on their name
+	self    peer.ID
 	twin    peer.ID // the last process of our own name that we refused
-
-	next   time.Time        // the Deadline
-	due    [parts]time.Time // the deadline of each part
-	called [parts]bool      // by this step
-
-	inner proto.Out      // what the machines want, not yet routed
-	outer []proto.Output // what the caller must do
+	cfg     Config
 }
 
-// link is what the core knows of a connection.
-type link struct {
-	id     proto.LinkID
-	peer   proto.PeerInfo
-	kind   proto.LinkKind
-	owner  proto.Owner // of the dial; 0: accepted
-	active bool        // in the active view
+// Scratch is what a step writes into.
+type Scratch struct {
+	inner proto.Out      // what the machines want, not yet routed
+	outer []proto.Output // what the caller must do
 }
 
 // New makes a node that is alone. self is its first entry: ID, name, birth,
@@ -58,7 +52,7 @@ func New(cfg Config, self proto.Entry, rng *rand.Rand, now time.Time) *Core {
 // NewWith makes a node with another directory than the one that New makes.
 func NewWith(cfg Config, dir Directory, rng *rand.Rand, now time.Time) *Core {
 	self := dir.Self().ID
-	c := &Core{cfg: cfg, self: self, links: map[proto.LinkID]*link{}, dir: dir}
+	c := &Core{cfg: cfg, self: self, dir: dir, Scratch: new(Scratch)}
 	c.views = hyparview.New(cfg.Views, c.dir.Self().Info(), now, rng)
 	c.tree = plumtree.New(self, cfg.Broadcast)
 	c.wave = wave.New(cfg.Wave, self, c.dir, rng, now)
@@ -85,6 +79,10 @@ func (c *Core) Step(now time.Time, in proto.Input) []proto.Output {
 	c.check()
 	return c.outer
 }
+
+// Share makes the core write into the same memory as others whose steps do not
+// overlap with its own. What Step returns is then valid until any of them steps.
+func (c *Core) Share(s *Scratch) { c.Scratch = s }
 
 // Deadline is the next time the core wants a Wake; zero means never.
 func (c *Core) Deadline() time.Time { return c.next }
@@ -147,7 +145,7 @@ func (c *Core) take(now time.Time, in proto.Input) {
 
 func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 	l := &link{id: in.Link, peer: in.Peer, kind: in.Kind, owner: proto.DialOwner(in.Tag)}
-	c.links[in.Link] = l
+	c.links.add(l)
 	if in.At.IsZero() {
 		in.At = now
 	}
@@ -172,11 +170,11 @@ func (c *Core) linkUp(now time.Time, in proto.LinkUp) {
 }
 
 func (c *Core) linkDown(now time.Time, in proto.LinkDown) {
-	l := c.links[in.Link]
+	l := c.links.get(in.Link)
 	if l == nil {
 		panic("core: the end of a link that never was")
 	}
-	delete(c.links, in.Link)
+	c.links.remove(in.Link)
 	out := &c.inner
 	switch {
 	case l.kind == proto.LinkOverlay || l.owner == proto.OwnerViews:

@@ -19,6 +19,7 @@ type Directory interface {
 	Self() *proto.Entry
 	Member(id peer.ID) *proto.Member
 	Members() iter.Seq[proto.Member]
+	Ended(id peer.ID) (last uint64, over bool)
 	Revision() uint64
 	Roster() *proto.Roster // for those who keep it: it is made of as many values as there are members
 	Len() int

@@ -10,7 +10,7 @@ import (
 // receive hands a message to the machine that speaks it. What only a neighbour
 // may say is taken from neighbours alone.
 func (c *Core) receive(now time.Time, in proto.Received) {
-	l := c.links[in.Link]
+	l := c.links.get(in.Link)
 	if l == nil {
 		panic("core: a message over a link that never was")
 	}
@@ -74,17 +74,17 @@ func (c *Core) route(now time.Time) {
 		c.inner.List[i] = nil
 		switch o := out.(type) {
 		case proto.Send:
-			if l := c.links[o.Link]; l != nil {
+			if l := c.links.get(o.Link); l != nil {
 				if call, ok := o.Msg.(proto.Call); ok && call.Round == 0 {
 					c.pool.touch(now, l.peer.ID, l.id)
 				}
-				c.outer = append(c.outer, o)
+				c.outer = append(c.outer, out)
 			}
 		case proto.Dispatch:
 			c.running++
-			c.outer = append(c.outer, o)
+			c.outer = append(c.outer, out)
 		case proto.CancelDispatch, proto.CallStarted, proto.CallVerdict, proto.CallDone, proto.CallRefused, proto.Ignored:
-			c.outer = append(c.outer, o)
+			c.outer = append(c.outer, out)
 		default:
 			c.deal(now, o)
 		}
@@ -109,30 +109,30 @@ func (c *Core) deal(now time.Time, out proto.Output) {
 	case proto.KeepOpen:
 		c.keepOpen(now, o)
 	case proto.Hangup:
-		if c.links[o.Link] != nil {
-			c.outer = append(c.outer, o)
+		if c.links.get(o.Link) != nil {
+			c.outer = append(c.outer, out)
 		}
 	case proto.NeighborUp:
 		c.neighborUp(now, o)
-		c.outer = append(c.outer, o)
+		c.outer = append(c.outer, out)
 	case proto.NeighborDraining:
 		c.neighborDown(now, o.Link, o.Peer, 0) // announced: its end is no evidence
-		c.outer = append(c.outer, o)
+		c.outer = append(c.outer, out)
 	case proto.NeighborDown:
 		c.neighborDown(now, o.Link, o.Peer, o.Down)
-		c.outer = append(c.outer, o)
+		c.outer = append(c.outer, out)
 	case proto.MembersChanged:
 		c.membersChanged(now, o)
-		c.outer = append(c.outer, o)
+		c.outer = append(c.outer, out)
 	default:
-		c.outer = append(c.outer, o)
+		c.outer = append(c.outer, out)
 	}
 }
 
 // neighborUp tells the other machines of a new member of the active view.
 func (c *Core) neighborUp(now time.Time, o proto.NeighborUp) {
 	out := &c.inner
-	if l := c.links[o.Link]; l != nil {
+	if l := c.links.get(o.Link); l != nil {
 		l.active = true
 	}
 	c.toTree().NeighborUp(now, o.Link, o.Peer.ID, out)
@@ -143,7 +143,7 @@ func (c *Core) neighborUp(now time.Time, o proto.NeighborUp) {
 // neighborDown tells the other machines that a link has left the active view.
 func (c *Core) neighborDown(now time.Time, link proto.LinkID, who peer.ID, why proto.DownWhy) {
 	out := &c.inner
-	if l := c.links[link]; l != nil {
+	if l := c.links.get(link); l != nil {
 		l.active = false
 	}
 	c.toTree().NeighborDown(now, link, out)
@@ -174,8 +174,8 @@ func (c *Core) deliver(now time.Time, o proto.DeliverBody) {
 // others still name them.
 func (c *Core) forgetDead(now time.Time) {
 	for _, id := range c.views.Passive() {
-		if m := c.dir.Member(id); m != nil && (m.Status == proto.StatusDown || m.Status == proto.StatusLeft) {
-			c.toViews().Forget(now, id, max(m.Down, m.Entry.Incarnation), &c.inner)
+		if last, over := c.dir.Ended(id); over {
+			c.toViews().Forget(now, id, last, &c.inner)
 		}
 	}
 }

@@ -48,7 +48,7 @@ type Directory struct {
 	batchAt  time.Time
 
 	// our links
-	links      []*link
+	links      []link // in the order of their numbers
 	aloneSince time.Time
 	pingSeq    uint64
 
@@ -132,8 +132,8 @@ func (d *Directory) Deadline() time.Time {
 	if d.sweeping {
 		at = proto.Sooner(at, d.sweepAt)
 	}
-	for _, l := range d.links {
-		at = proto.Sooner(at, l.pingAt, d.silentAt(l))
+	for i := range d.links {
+		at = proto.Sooner(at, d.links[i].pingAt, d.silentAt(&d.links[i]))
 	}
 	return at
 }
@@ -174,7 +174,8 @@ func (d *Directory) afterGap(now time.Time) {
 	d.gapAt, d.quietUntil = now, now.Add(d.cfg.GapMax)
 	d.health = min(d.cfg.HealthMax, d.health+2)
 	d.ticks, d.tickAt = 0, now.Add(d.cfg.GapMax/2)
-	for _, l := range d.links {
+	for i := range d.links {
+		l := &d.links[i]
 		l.unanswered, l.pingAt = time.Time{}, now
 	}
 	d.row = 0

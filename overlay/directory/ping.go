@@ -13,7 +13,7 @@ import (
 type link struct {
 	id         proto.LinkID
 	peer       peer.ID
-	record     *record   // of the peer, as last looked up
+	heard      time.Time // last sign of life over any link
 	pingAt     time.Time // next ping
 	pinged     time.Time // last ping
 	unanswered time.Time // the first ping since the last pong; zero: none
@@ -31,8 +31,8 @@ func (d *Directory) NeighborUp(now time.Time, id proto.LinkID, who proto.PeerInf
 	if known {
 		return
 	}
-	l := &link{id: id, peer: who.ID}
-	d.links = slices.Insert(d.links, i, l)
+	d.links = slices.Insert(d.links, i, link{id: id, peer: who.ID})
+	l := &d.links[i]
 	if d.newborn && d.bornBy.IsZero() {
 		d.bornBy = now.Add(bornAfter)
 	}
@@ -54,6 +54,9 @@ func (d *Directory) NeighborDown(now time.Time, id proto.LinkID, who peer.ID, wh
 	if !known {
 		return
 	}
+	if r, ok := d.records.Get(d.links[i].peer); ok {
+		r.own().heard = d.heard(r)
+	}
 	d.links = slices.Delete(d.links, i, i+1)
 	if len(d.links) == 0 {
 		d.aloneSince = now
@@ -69,21 +72,21 @@ func (d *Directory) NeighborDown(now time.Time, id proto.LinkID, who peer.ID, wh
 }
 
 func (d *Directory) findLink(id proto.LinkID) (int, bool) {
-	return slices.BinarySearchFunc(d.links, id, func(l *link, id proto.LinkID) int { return cmp.Compare(l.id, id) })
+	return slices.BinarySearchFunc(d.links, id, func(l link, id proto.LinkID) int { return cmp.Compare(l.id, id) })
 }
 
 func (d *Directory) link(id proto.LinkID) *link {
 	if i, ok := d.findLink(id); ok {
-		return d.links[i]
+		return &d.links[i]
 	}
 	return nil
 }
 
 // linkTo is a link to the peer, or nil.
 func (d *Directory) linkTo(id peer.ID) *link {
-	for _, l := range d.links {
-		if l.peer == id {
-			return l
+	for i := range d.links {
+		if d.links[i].peer == id {
+			return &d.links[i]
 		}
 	}
 	return nil
@@ -120,18 +123,20 @@ func (d *Directory) Receive(now time.Time, id proto.LinkID, from peer.ID, msg pr
 // Heard notes a first-hand sign of life, any message from an authenticated
 // peer. It shows in Member and decides nothing: only a pong answers a ping.
 func (d *Directory) Heard(now time.Time, from peer.ID) {
-	var r *record
-	if l := d.linkTo(from); l == nil {
-		r, _ = d.records.Get(from)
-	} else {
-		if l.record == nil || l.record.gone { // to look among thousands takes longer than all else here
-			l.record, _ = d.records.Get(from)
-		}
-		r = l.record
-	}
-	if r != nil {
+	if l := d.linkTo(from); l != nil {
+		l.heard = now // to look among thousands takes longer than all else that a message does
+	} else if r, ok := d.records.Get(from); ok {
 		r.own().heard = now
 	}
+}
+
+// heard is when a node was last heard itself.
+func (d *Directory) heard(r *record) time.Time {
+	at := r.more().heard
+	if l := d.linkTo(r.ID()); l != nil && l.heard.After(at) {
+		return l.heard
+	}
+	return at
 }
 
 func (d *Directory) load() uint8 { return uint8(min(d.health, 255)) }
@@ -153,7 +158,8 @@ func (d *Directory) ping(now time.Time, l *link, out *proto.Out) {
 
 // pingDue pings, and notices who stopped answering.
 func (d *Directory) pingDue(now time.Time, out *proto.Out) {
-	for _, l := range d.links {
+	for i := range d.links {
+		l := &d.links[i]
 		if at := d.silentAt(l); !at.IsZero() && !now.Before(at) {
 			d.silent(now, l, out)
 		}

@@ -40,7 +40,7 @@ type rest struct {
 	down     uint64       // certified down up to this incarnation
 	opinions []opinion    // sorted by author; all on the entry's very incarnation and version
 	why      string       // the evidence for the status
-	heard    time.Time    // first-hand only
+	heard    time.Time    // first-hand only; of a neighbour its link may know better
 	told     *proto.Entry // as applications were last told it; nil: as it is now
 }
 

@@ -93,13 +93,22 @@ func (d *Directory) Member(id peer.ID) *proto.Member {
 	return d.shown(r)
 }
 
+// Ended tells whether a node is down or has left, and its last incarnation.
+func (d *Directory) Ended(id peer.ID) (last uint64, over bool) {
+	r, ok := d.records.Get(id)
+	if !ok || r.status != proto.StatusDown && r.status != proto.StatusLeft {
+		return 0, false
+	}
+	return max(r.more().down, r.entry.Incarnation), true
+}
+
 // member is the record for others. Its time is told by the clock as it stands
 // now: what was measured is how long ago that was.
 func (d *Directory) member(r *record) proto.Member {
 	m := r.more()
 	return proto.Member{
 		Entry: r.entry, Status: r.status, Since: d.last.Add(r.since - d.clock(d.last)),
-		Down: m.down, Why: m.why, Heard: m.heard, Accused: m.words(), Superseded: r.superseded,
+		Down: m.down, Why: m.why, Heard: d.heard(r), Accused: m.words(), Superseded: r.superseded,
 	}
 }
 
@@ -173,7 +182,7 @@ func (d *Directory) ended(now time.Time, r *record) (proto.MemberChange, bool) {
 		why = "buried by a tombstone"
 	}
 	return proto.MemberChange{Kind: proto.ChangeDown, Member: &proto.Member{
-		Entry: was, Status: proto.StatusDown, Since: now, Down: max(r.more().down, was.Incarnation), Why: why, Heard: r.more().heard,
+		Entry: was, Status: proto.StatusDown, Since: now, Down: max(r.more().down, was.Incarnation), Why: why, Heard: d.heard(r),
 	}}, true
 }
 

@@ -116,7 +116,8 @@ func (d *Directory) syncRecords(now time.Time, id proto.LinkID, from peer.ID, m 
 // spread lets the other neighbours compare at once with what one of them
 // brought: healing travels a hop in milliseconds, not in a ping's period.
 func (d *Directory) spread(now time.Time, except proto.LinkID) {
-	for _, l := range d.links {
+	for i := range d.links {
+		l := &d.links[i]
 		if soon := l.pinged.Add(d.cfg.PingEvery / 10); l.id != except && l.digest != d.digest && soon.Before(l.pingAt) {
 			l.pingAt = soon
 			if soon.Before(now) {

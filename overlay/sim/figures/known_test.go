@@ -46,10 +46,18 @@ type known struct {
 
 func (k *known) Self() *proto.Entry              { return &k.self }
 func (k *known) Member(id peer.ID) *proto.Member { return k.byID[id] }
-func (k *known) Roster() *proto.Roster           { return k.roster }
-func (k *known) Revision() uint64                { return k.roster.Revision }
-func (k *known) Len() int                        { return len(k.roster.Members) }
-func (k *known) Health() int                     { return 0 }
+
+func (k *known) Ended(id peer.ID) (last uint64, over bool) {
+	m := k.byID[id]
+	if m == nil || m.Status != proto.StatusDown && m.Status != proto.StatusLeft {
+		return 0, false
+	}
+	return max(m.Down, m.Entry.Incarnation), true
+}
+func (k *known) Roster() *proto.Roster { return k.roster }
+func (k *known) Revision() uint64      { return k.roster.Revision }
+func (k *known) Len() int              { return len(k.roster.Members) }
+func (k *known) Health() int           { return 0 }
 
 func (k *known) Members() iter.Seq[proto.Member] {
 	return func(yield func(proto.Member) bool) {
