@@ -98,16 +98,9 @@ func (d *directoryChecks) before(n *Node, in proto.Input) {
 
 // after: a node's own entry only rises (D1), and answers what stands against it (D4).
 func (d *directoryChecks) after(n *Node, in proto.Input, out []proto.Output) {
-	self, last := n.core.Self(), d.entry(n)
-	if self != last && !self.Equal(last) {
-		if !self.Newer(last) || self.ID != n.ID || self.Name != n.Name {
-			d.world.fail("D1: %v wrote %d.%d of itself after %d.%d", n, self.Incarnation, self.Version, last.Incarnation, last.Version)
-		}
-		d.truth[n.Index] = append(d.truth[n.Index], say(self))
-		if self.Incarnation > last.Incarnation && last.Birth == self.Birth {
-			d.world.Report.Faults["came back from certified down"]++
-			d.world.say("%s comes back as incarnation +%d", n, self.Incarnation-self.Birth)
-		}
+	self := n.core.Self()
+	if self != n.said {
+		d.says(n, self)
 	}
 	if (d.accused.ID.IsZero() && d.down == 0) || n.leaving || self.Left || slices.ContainsFunc(out, isRefusal) {
 		return
@@ -117,6 +110,21 @@ func (d *directoryChecks) after(n *Node, in proto.Input, out []proto.Output) {
 	}
 	if !d.accused.ID.IsZero() && !self.Newer(&d.accused) {
 		d.world.fail("D4: %v hears itself accused at %d.%d and does not answer", n, self.Incarnation, self.Version)
+	}
+}
+
+// says is that a node has written of itself.
+func (d *directoryChecks) says(n *Node, self *proto.Entry) {
+	n.said = self
+	if last := d.entry(n); !self.Equal(last) {
+		if !self.Newer(last) || self.ID != n.ID || self.Name != n.Name {
+			d.world.fail("D1: %v wrote %d.%d of itself after %d.%d", n, self.Incarnation, self.Version, last.Incarnation, last.Version)
+		}
+		d.truth[n.Index] = append(d.truth[n.Index], say(self))
+		if self.Incarnation > last.Incarnation && last.Birth == self.Birth {
+			d.world.Report.Faults["came back from certified down"]++
+			d.world.say("%s comes back as incarnation +%d", n, self.Incarnation-self.Birth)
+		}
 	}
 }
 

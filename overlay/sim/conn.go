@@ -21,10 +21,10 @@ type conn struct {
 type end struct {
 	node    *Node
 	id      proto.LinkID
-	state   endState
 	arrival time.Duration // of the last frame on its way to this end: they stay in order
-	held    []frame       // sent here; the path does not carry them now
+	held    *[]frame      // sent here; the path does not carry them now; nil: none
 	unacked uint64        // which wait for an acknowledgement runs; 0: none
+	state   endState
 }
 
 type frame struct {
@@ -78,8 +78,11 @@ func (w *World) transmit(c *conn, side int, f frame) {
 	switch {
 	case c.torn:
 		w.Report.Lost++
-	case len(me.held) > 0 || w.cut(me.node, other.node) || c.stalled > w.now:
-		me.held = append(me.held, f)
+	case me.held != nil || w.cut(me.node, other.node) || c.stalled > w.now:
+		if me.held == nil {
+			me.held = new([]frame)
+		}
+		*me.held = append(*me.held, f)
 		if c.stalled <= w.now {
 			w.awaitAck(c, side)
 		}
@@ -233,7 +236,10 @@ func (w *World) release(c *conn, extra time.Duration) {
 		if !w.cut(c.ends[1-side].node, e.node) {
 			e.unacked = 0
 		}
-		held := e.held
+		if e.held == nil {
+			continue
+		}
+		held := *e.held
 		e.held = nil
 		for _, f := range held {
 			w.launch(c, side, f, extra)

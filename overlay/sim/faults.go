@@ -19,13 +19,21 @@ type faultyNet struct {
 }
 
 func (w *World) cutHosts(from, to *Host) bool {
-	return len(w.net.cuts) > 0 && w.net.cuts[[2]int{from.index, to.index}] > 0
+	return w.net.cuts[[2]int{from.index, to.index}] > 0
 }
 
 // cut tells whether frames from one node do not reach the other.
-func (w *World) cut(from, to *Node) bool { return w.cutHosts(from.host, to.host) }
+func (w *World) cut(from, to *Node) bool {
+	return len(w.net.cuts) > 0 && w.cutHosts(from.host, to.host)
+}
+
+// way is how long a frame takes between hosts that do not lag.
+func (w *World) way() time.Duration { return w.cfg.Latency + w.between(0, w.cfg.Jitter) }
 
 func (w *World) latency(from, to *Node) time.Duration {
+	if !w.lags {
+		return w.way()
+	}
 	return w.latencyHosts(from.host, hostOrNil(to, from.host))
 }
 
@@ -38,7 +46,7 @@ func hostOrNil(n *Node, instead *Host) *Host {
 }
 
 func (w *World) latencyHosts(from, to *Host) time.Duration {
-	return w.cfg.Latency + w.between(0, w.cfg.Jitter) + from.lag + to.lag
+	return w.way() + from.lag + to.lag
 }
 
 func (w *World) linkLag(a, b *Node) time.Duration {
@@ -258,6 +266,7 @@ func (w *World) Slow(n *Node, perStep time.Duration) {
 func (w *World) Lag(n *Node, d time.Duration) {
 	h := n.host
 	h.lagged, h.lagEnd, h.lag = h.lag, w.now, d
+	w.lags = true
 }
 
 // Leave ends a node gracefully.

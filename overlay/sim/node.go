@@ -32,34 +32,34 @@ type Host struct {
 
 // Node is one process: it has an ID of its own, and a host to run on.
 type Node struct {
-	world  *World
-	host   *Host
-	Index  int // in World.Nodes
+	world    *World
+	host     *Host
+	core     *core.Core // nil: it has none and is hostile
+	state    nodeState
+	vanished bool // the host went with it: no goodbye, no refusal
+	leaving  bool
+	Index    int           // in World.Nodes
+	freeAt   time.Duration // busy until then
+	inbox    []waiting     // not yet processed: it is paused, slow or busy
+	links    []linkRef     // open, oldest first
+	said     *proto.Entry  // what it says of itself, as last looked at
+	wakeAt   time.Time
+	wakes    uint64
+	stepFor  time.Duration // what one input costs; a slow node's only
+	waited   time.Duration // how long the input of this step did
+
 	Name   string
 	ID     peer.ID
-	core   *core.Core        // nil: it has none and is hostile
 	script func(proto.Input) // instead of a core
-	state  nodeState
 	// Tap sees every message this node sends; nil: nobody looks.
 	Tap func(proto.Message)
 
 	started  time.Duration
 	ended    time.Duration
-	vanished bool // the host went with it: no goodbye, no refusal
-	leaving  bool
-
-	links    []linkRef // open, oldest first
+	slowAt   time.Duration // last time it was no longer slow
+	resumed  time.Duration // last time it went on after a pause
 	lastLink proto.LinkID
 	shaking  []*conn // that it dials, in the handshake
-
-	inbox   []waiting     // not yet processed: it is paused, slow or busy
-	waited  time.Duration // how long the input of this step did
-	stepFor time.Duration // what one input costs; a slow node's only
-	freeAt  time.Duration // busy until then
-	slowAt  time.Duration // last time it was no longer slow
-	resumed time.Duration // last time it went on after a pause
-	wakeAt  time.Time
-	wakes   uint64
 }
 
 type linkRef struct {
@@ -124,6 +124,7 @@ func (w *World) startOn(h *Host) *Node {
 	} else {
 		n.core = core.NewWith(w.cfg.Core, w.cfg.Directory(entry, n.clock()), rng, n.clock())
 	}
+	n.core.Share(&w.scratch)
 	w.checks.started(n)
 	w.say("%s starts as %s", n, n.ID.Short())
 	n.arm()
@@ -155,6 +156,9 @@ func (n *Node) describe(in proto.Input) string {
 
 // clock is what the node's own clock shows.
 func (n *Node) clock() time.Time {
+	if n.world.cfg.Skew == 0 { // all clocks are right
+		return epoch.Add(n.world.now)
+	}
 	h := n.host
 	h.shown = max(h.shown, h.shows(n.world.now)) // a slow clock is set back each microsecond: it never shows that
 	return epoch.Add(h.shown)
@@ -247,12 +251,16 @@ func (n *Node) wake(number uint64) {
 	n.give(proto.Wake{})
 }
 
+// checkEvery so many steps a core is asked whether it is sound in all its
+// parts, and not only in those that the step concerned: it costs as much as one.
+const checkEvery = 32
+
 // arm schedules the next wake-up.
 func (n *Node) arm() {
 	if n.state != up {
 		return
 	}
-	if n.world.steps%8 == 0 { // it costs as much as a step
+	if n.world.steps%checkEvery == 0 {
 		n.core.CheckAll()
 	}
 	at := n.core.Deadline()
@@ -264,8 +272,11 @@ func (n *Node) arm() {
 	if at.IsZero() {
 		return
 	}
-	due := max(n.host.when(at.Sub(epoch)), n.world.now)
-	n.world.schedule(event{at: due, kind: eventWake, node: n, n: n.wakes})
+	due := at.Sub(epoch)
+	if n.world.cfg.Skew != 0 {
+		due = n.host.when(due)
+	}
+	n.world.schedule(event{at: max(due, n.world.now), kind: eventWake, node: n, n: n.wakes})
 }
 
 // step gives the core one input, has it checked, and carries out what it wants.
@@ -283,6 +294,10 @@ func (n *Node) step(in proto.Input) {
 	w.current, w.input = n, in
 	w.mix(uint64(w.now)<<8 ^ uint64(n.Index))
 	w.checks.before(n, in)
+	if w.stepping {
+		panic("sim: a step within a step")
+	}
+	w.stepping = true
 	out := n.core.Step(n.clock(), in)
 	w.checks.after(n, in, out)
 	w.mix(uint64(len(out)))
@@ -292,6 +307,7 @@ func (n *Node) step(in proto.Input) {
 	for _, o := range out {
 		n.perform(o)
 	}
+	w.stepping = false
 	n.arm()
 }
 

@@ -40,14 +40,16 @@ type World struct {
 	cfg    Config
 	rng    *rand.Rand
 	now    time.Duration // since the beginning
-	events heap
-	seq    uint64
+	events agenda
+	seq    uint64 // of what was scheduled
 	hash   uint64
 	frame  []byte // scratch
+	parser wire.Parser
 
-	renamed  int // hosts, so far
-	happened int // events
-	stirred  int // how often a view, or whether a process runs, has changed
+	renamed  int  // hosts, so far
+	happened int  // events
+	lags     bool // some host did, ever
+	stirred  int  // how often a view, or whether a process runs, has changed
 
 	hosts  []*Host          // by index
 	hostOf map[string]*Host // by address
@@ -62,10 +64,12 @@ type World struct {
 	Report Report
 	failed string
 
-	current *Node       // whose step it was last
-	input   proto.Input // and on what
-	steps   int
-	batch   time.Duration // next look at everything
+	scratch  core.Scratch // of all cores: one steps at a time
+	current  *Node        // whose step it was last
+	input    proto.Input  // and on what
+	stepping bool         // it is not over
+	steps    int
+	batch    time.Duration // next look at everything
 }
 
 // New makes an empty world.
@@ -114,8 +118,7 @@ func (w *World) schedule(e event) {
 		panic("sim: scheduled into the past")
 	}
 	w.seq++
-	e.seq = w.seq
-	w.events.push(e)
+	w.events.push(w.seq, e)
 }
 
 // lookEvery is the time between two looks at everything.
@@ -126,16 +129,19 @@ func (w *World) Run(d time.Duration) {
 	end := w.now + d
 	for w.failed == "" {
 		next := end
-		if len(w.events) > 0 && w.events[0].at <= end {
-			next = w.events[0].at
+		if at, ok := w.events.next(); ok && at <= end {
+			next = at
 		}
 		for w.batch < next && w.failed == "" {
 			w.now = w.batch
 			w.checks.look()
 			w.batch += lookEvery
 		}
+		if next < w.now {
+			panic("sim: time goes back")
+		}
 		w.now = next
-		if len(w.events) == 0 || w.events[0].at > end || w.failed != "" {
+		if at, ok := w.events.next(); !ok || at > end || w.failed != "" {
 			return
 		}
 		e := w.events.pop()
@@ -183,7 +189,7 @@ func (w *World) encode(m proto.Message) (proto.Message, int) {
 	w.frame = wire.Append(w.frame[:0], m)
 	w.mix(uint64(crc32.Checksum(w.frame, castagnoli)))
 	w.Report.Messages[wire.Type(m)]++
-	got, err := wire.Parse(w.frame)
+	got, err := w.parser.Parse(w.frame)
 	if err != nil {
 		w.fail("our own frame does not parse: %v: %+v", err, m)
 		return m, len(w.frame)
