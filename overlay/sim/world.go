@@ -8,6 +8,7 @@ import (
 
 	"github.com/starlingmesh/starling/overlay/core"
 	"github.com/starlingmesh/starling/overlay/proto"
+	"github.com/starlingmesh/starling/overlay/sim/agenda"
 	"github.com/starlingmesh/starling/overlay/wire"
 )
 
@@ -40,8 +41,8 @@ type World struct {
 	cfg    Config
 	rng    *rand.Rand
 	now    time.Duration // since the beginning
-	events agenda
-	seq    uint64 // of what was scheduled
+	events agenda.Agenda[event]
+	seq    uint64 // of waits for acknowledgements
 	hash   uint64
 	frame  []byte // scratch
 	parser wire.Parser
@@ -117,8 +118,7 @@ func (w *World) schedule(e event) {
 	if e.at < w.now {
 		panic("sim: scheduled into the past")
 	}
-	w.seq++
-	w.events.push(w.seq, e)
+	w.events.Push(e.at, e)
 }
 
 // lookEvery is the time between two looks at everything.
@@ -129,7 +129,7 @@ func (w *World) Run(d time.Duration) {
 	end := w.now + d
 	for w.failed == "" {
 		next := end
-		if at, ok := w.events.next(); ok && at <= end {
+		if at, ok := w.events.Next(); ok && at <= end {
 			next = at
 		}
 		for w.batch < next && w.failed == "" {
@@ -141,10 +141,10 @@ func (w *World) Run(d time.Duration) {
 			panic("sim: time goes back")
 		}
 		w.now = next
-		if at, ok := w.events.next(); !ok || at > end || w.failed != "" {
+		if at, ok := w.events.Next(); !ok || at > end || w.failed != "" {
 			return
 		}
-		e := w.events.pop()
+		e := w.events.Pop()
 		w.happened++
 		switch e.kind {
 		case eventDo:
@@ -207,3 +207,24 @@ func (w *World) between(lo, hi time.Duration) time.Duration {
 
 // chance is true p times of one.
 func (w *World) chance(p float64) bool { return w.rng.Float64() < p }
+
+// event is something that will happen. Frames are by far the most, so they are
+// fields and not closures.
+type event struct {
+	at   time.Duration
+	kind eventKind
+	side uint8  // of conn: who it happens to
+	n    uint64 // size of a frame, number of a wake-up
+	conn *conn
+	node *Node
+	msg  proto.Message
+	do   func()
+}
+
+type eventKind uint8
+
+const (
+	eventDo    eventKind = iota // call do
+	eventFrame                  // msg arrives at an end of conn
+	eventWake                   // node's deadline
+)
