@@ -10,8 +10,12 @@ import (
 
 // holds tells what of calls a machine still has.
 func (w *Wave) holds() map[string]int {
+	open := 0
+	for _, win := range w.windows {
+		open += win.open
+	}
 	return map[string]int{
-		"calls": len(w.calls), "rolled calls": w.order.len(), "open calls": w.openCalls,
+		"calls": len(w.calls), "rolled calls": w.order.len(), "open calls": w.openCalls, "open calls of callers": open,
 		"open bytes": w.openBytes, "kept": w.kept.len(), "kept bytes": w.keptBytes, "questions": w.questions.len(),
 		"refs": len(w.byRef), "direct": len(w.direct), "asks": w.asks, "alarms": w.alarms.Len(),
 		"open numbers": w.waveSeq.Open(),
