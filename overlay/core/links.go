@@ -15,9 +15,9 @@ type link struct {
 	peer   proto.PeerInfo
 }
 
-// links are the open connections, in the order they came up. There are a dozen,
-// and every message looks for its own: their numbers side by side are found
-// sooner than in a map.
+// links are the open connections, in the order they came up. There are mostly a
+// dozen, and every message looks for its own: their numbers side by side are
+// found sooner than in a map.
 type links []numbered
 
 type numbered struct {

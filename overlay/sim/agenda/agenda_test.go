@@ -13,10 +13,11 @@ func TestThingsComeInTheOrderOfTheirTimesAndThenAsTheyWerePutIn(t *testing.T) {
 		var a Agenda[int]
 		var want []turn // sorted
 		things := 0
-		for _, push := range rapid.SliceOfN(rapid.Bool(), 1, 200).Draw(rt, "push, or pop") {
-			if push {
+		grow := rapid.IntRange(0, 200).Draw(rt, "things at first")
+		for i, push := range rapid.SliceOfN(rapid.Bool(), 400, 400).Draw(rt, "push, or pop") {
+			if push || i < grow {
 				things++
-				one := turn{at: time.Duration(rapid.IntRange(0, 20).Draw(rt, "at")), seq: uint64(things)}
+				one := turn{at: time.Duration(rapid.IntRange(0, 1000).Draw(rt, "at")), seq: uint64(things)}
 				a.Push(one.at, things)
 				i, _ := slices.BinarySearchFunc(want, one, func(a, b turn) int {
 					if a.before(&b) {
