@@ -135,6 +135,14 @@ var siege = map[string]func(w *World, e *Hostile, v *Node){
 		other.ID = someID(9)
 		e.Says(v, proto.LinkOverlay, proto.Join{Self: other})
 	},
+	"result_of_ours": func(w *World, e *Hostile, v *Node) {
+		w.apps.temper.Hang = 1
+		v.Ask(proto.Selector{}, 4*time.Second, 32, 0)
+		id := proto.CallID{Caller: v.ID, Seq: 1}
+		forged := proto.NodeResult{Node: v.ID, Incarnation: 1, Result: proto.Result{Outcome: proto.Replied, Executed: proto.ExecutedYes, Stage: proto.StageFinished, Size: 100}}
+		e.Says(v, proto.LinkPool, proto.Adopt{Echo: proto.Echo{ID: id, Round: 1, Results: []proto.NodeResult{forged}}},
+			proto.StatusAnswer{ID: id, Node: v.ID, Stage: proto.StageFinished, Result: &forged}, proto.Answer{ID: id, Node: v.ID, Result: &forged})
+	},
 	"too_many_orphans": func(w *World, _ *Hostile, v *Node) {
 		w.apps.temper.Hang = 1
 		v.Ask(proto.Selector{}, 4*time.Second, 32, 0)

@@ -328,7 +328,7 @@ func (w *Wave) receiveAnswer(now time.Time, from proto.PeerInfo, m proto.Answer,
 		out.Add(proto.Ignored{Why: "late_answer", Peer: from.ID})
 	case m.Result != nil:
 		m.Result.Node = m.Node
-		w.verdictOf(now, t.q, *m.Result, out)
+		w.heardResult(now, t.q, from.ID, *m.Result, out)
 		w.arm(t.q)
 	default:
 		t.q.hasIt(m.Node)

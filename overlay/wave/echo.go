@@ -28,7 +28,7 @@ func (w *Wave) receiveEcho(now time.Time, on proto.LinkID, from proto.PeerInfo, 
 		}
 		s.heardFrom(now, m, w.cfg)
 	}
-	w.absorb(now, c, m, out)
+	w.absorb(now, c, from.ID, m, out)
 	w.progress(now, c, out)
 }
 
@@ -51,9 +51,9 @@ func (s *spoke) heardFrom(now time.Time, m proto.Echo, cfg Config) {
 
 // absorb takes a child's news: the caller draws verdicts from it, a relay
 // gathers it, without bodies once it carries too many bytes.
-func (w *Wave) absorb(now time.Time, c *call, m proto.Echo, out *proto.Out) {
+func (w *Wave) absorb(now time.Time, c *call, from peer.ID, m proto.Echo, out *proto.Out) {
 	if c.question != nil {
-		w.hear(now, c.question, m, out)
+		w.hear(now, c.question, from, m, out)
 		return
 	}
 	f := &c.part.fresh

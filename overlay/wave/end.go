@@ -269,6 +269,6 @@ func (w *Wave) receiveAdopt(now time.Time, on proto.LinkID, from proto.PeerInfo,
 		delete(q.cuts, edge{w.self, from.ID})
 		c.part.closed = c.part.closed && a.final
 	}
-	w.hear(now, q, m.Echo, out)
+	w.hear(now, q, from.ID, m.Echo, out)
 	w.progress(now, c, out)
 }

@@ -60,7 +60,7 @@ func (w *Wave) receiveStatusAsk(on proto.LinkID, m proto.StatusAsk, out *proto.O
 	out.Add(proto.Send{Link: on, Msg: a})
 }
 
-func (w *Wave) receiveStatusAnswer(now time.Time, m proto.StatusAnswer, out *proto.Out) {
+func (w *Wave) receiveStatusAnswer(now time.Time, from proto.PeerInfo, m proto.StatusAnswer, out *proto.Out) {
 	t := w.targetOf(m.ID, m.Node)
 	if t == nil || m.Stage == 0 {
 		return
@@ -68,7 +68,8 @@ func (w *Wave) receiveStatusAnswer(now time.Time, m proto.StatusAnswer, out *pro
 	t.received = true
 	t.stage = max(t.stage, m.Stage)
 	if m.Result != nil {
-		w.verdictOf(now, t.q, *m.Result, out)
+		m.Result.Node = m.Node
+		w.heardResult(now, t.q, from.ID, *m.Result, out)
 		w.arm(t.q)
 	}
 }

@@ -251,7 +251,7 @@ func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *
 }
 
 // hear takes what an echo tells the caller.
-func (w *Wave) hear(now time.Time, q *question, m proto.Echo, out *proto.Out) {
+func (w *Wave) hear(now time.Time, q *question, from peer.ID, m proto.Echo, out *proto.Out) {
 	current := m.Round == q.call.part.round
 	for _, r := range m.Receipts {
 		if current {
@@ -267,7 +267,7 @@ func (w *Wave) hear(now time.Time, q *question, m proto.Echo, out *proto.Out) {
 		broken = broken || t.Kind == proto.TestifyReset
 	}
 	for i := range m.Results {
-		w.verdictOf(now, q, m.Results[i], out)
+		w.heardResult(now, q, from, m.Results[i], out)
 	}
 	if q.done {
 		return

@@ -3,11 +3,22 @@ package wave
 import (
 	"time"
 
+	"github.com/starlingmesh/starling/overlay/peer"
 	"github.com/starlingmesh/starling/overlay/proto"
 )
 
 // extrasMax bounds the answers of nodes that were not asked, per call.
 const extrasMax = 1024
+
+// heardResult takes what a peer says a node's result is. On our own nobody else
+// has a word: our handler may still run.
+func (w *Wave) heardResult(now time.Time, q *question, from peer.ID, r proto.NodeResult, out *proto.Out) {
+	if r.Node == w.self {
+		out.Add(proto.Ignored{Why: "result_of_ours", Peer: from})
+		return
+	}
+	w.verdictOf(now, q, r, out)
+}
 
 // verdictOf draws the verdict from a target's own word.
 func (w *Wave) verdictOf(now time.Time, q *question, r proto.NodeResult, out *proto.Out) {

@@ -204,7 +204,7 @@ func (w *Wave) Receive(now time.Time, on proto.LinkID, from proto.PeerInfo, msg 
 	case proto.StatusAsk:
 		w.receiveStatusAsk(on, m, out)
 	case proto.StatusAnswer:
-		w.receiveStatusAnswer(now, m, out)
+		w.receiveStatusAnswer(now, from, m, out)
 	case proto.Help:
 		w.receiveHelp(now, on, from, m, out)
 	case proto.Helpless:
