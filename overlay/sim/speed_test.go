@@ -24,10 +24,13 @@ func grown(b *testing.B, cfg Config, nodes int, within time.Duration) *World {
 			n.Contacts(w.Nodes[0].Addr(), w.Nodes[i/2].Addr(), w.Nodes[i/3].Addr())
 		})
 	}
-	for range 10 {
-		w.Run(within / 10)
+	for range 20 {
+		w.Run(within / 20)
 		if testing.Verbose() {
-			fmt.Fprintf(os.Stderr, "%v: %d nodes, %d events\n", w.Now(), len(w.Nodes), w.happened)
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Fprintf(os.Stderr, "%v: %d nodes, %d events, heap %.2f GiB after %d collections\n",
+				w.Now(), len(w.Nodes), w.happened, float64(m.HeapAlloc)/(1<<30), m.NumGC)
 		}
 	}
 	w.Run(10 * time.Second)
@@ -92,7 +95,7 @@ func BenchmarkMemory(b *testing.B) {
 	cfg.Core.Broadcast.CacheFor, cfg.Core.Broadcast.WindowFor = 2*time.Second, 4*time.Second
 	for range b.N {
 		began := time.Now()
-		w := grown(b, cfg, nodes, time.Duration(nodes)*6*time.Millisecond)
+		w := grown(b, cfg, nodes, time.Duration(nodes)*12*time.Millisecond)
 		took := time.Since(began)
 		runtime.GC()
 		var m runtime.MemStats
