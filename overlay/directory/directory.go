@@ -13,12 +13,15 @@ import (
 // must be called in the order of time, and Wake when Deadline has come: the
 // directory judges its own health by how late it is called.
 type Directory struct {
+	// What every step looks at.
+	links []link // ours, in the order of their numbers
+	self  *record
+
 	cfg   Config
 	rng   *rand.Rand
 	start time.Time // zero of the monotonic clock that pings carry
 
 	// ourselves
-	self      *record
 	newborn   bool      // not born yet: nobody has been told of us, our birth may still be raised
 	bornBy    time.Time // newborn no longer than this; zero: no neighbour yet
 	counter   uint64    // of our opinions
@@ -48,7 +51,6 @@ type Directory struct {
 	batchAt  time.Time
 
 	// our links
-	links      []link // in the order of their numbers
 	aloneSince time.Time
 	pingSeq    uint64
 

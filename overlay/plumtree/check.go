@@ -37,7 +37,9 @@ func (t *Tree) CheckKept() {
 // checkAll looks at all that is kept, and at all windows as a whole.
 func (t *Tree) checkAll() {
 	t.CheckKept()
-	mustHold(t.found == nil || t.windows[t.found.key] == t.found, "the window found last is none of ours")
+	for i, w := range t.found {
+		mustHold(w == nil || t.windows[w.key] == w && t.foundAt(w.key) == &t.found[i], "a window found lately is none of ours")
+	}
 	mustHold(t.cache.found == nil || t.cache.byID[t.cache.found.id] == t.cache.found, "the broadcast found last is not kept")
 	mustHold(t.lastAt.Equal(t.nextLast()), "our last numbers are due at another time than is known")
 	for i := range t.neighbors {

@@ -48,7 +48,7 @@ type Tree struct {
 	self      peer.ID
 	neighbors []neighbor      // in the order they came up
 	windows   map[key]*window // never ranged over
-	found     *window         // last of them: most of what concerns one comes in a row
+	found     [16]*window     // those found last: what concerns one comes within a moment
 	due       schedule        // the same windows, by their timers
 	linksAt   time.Time       // when the first of the neighbors has something due; zero: never
 	lastAt    time.Time       // the next LAST of any stream; zero: never

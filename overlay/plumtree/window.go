@@ -95,14 +95,20 @@ func (w *window) ordered() bool { return w.stream != proto.DirStream }
 
 // window finds a window, nil if there is none.
 func (t *Tree) window(k key) *window {
-	if t.found != nil && t.found.key == k {
-		return t.found
+	found := t.foundAt(k)
+	if *found != nil && (*found).key == k {
+		return *found
 	}
 	w := t.windows[k]
 	if w != nil {
-		t.found = w
+		*found = w
 	}
 	return w
+}
+
+// foundAt is the place of a window among those found last.
+func (t *Tree) foundAt(k key) **window {
+	return &t.found[int(k.origin[0]^k.origin[peer.IDLen-1]^byte(k.stream))%len(t.found)]
 }
 
 // open returns the window of k for news of seq, making it if there is none;
@@ -132,7 +138,7 @@ func (t *Tree) open(now time.Time, w *window, k key, seq uint64) (_ *window, fre
 		w.busy()
 		w.openSince, w.first = now, seq
 	}
-	t.windows[k], t.found = w, w
+	t.windows[k], *t.foundAt(k) = w, w
 	t.reschedule(w)
 	return w, true
 }
@@ -306,8 +312,8 @@ func (t *Tree) finish(w *window) {
 	mustHold(w.idle(), "a window ended with work left")
 	t.marks.set(w.key, w.base, t.cfg.MarksMax)
 	delete(t.windows, w.key)
-	if t.found == w {
-		t.found = nil
+	if found := t.foundAt(w.key); *found == w {
+		*found = nil
 	}
 	t.unschedule(w)
 }

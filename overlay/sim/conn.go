@@ -103,7 +103,7 @@ func (w *World) launch(c *conn, side int, f frame, extra time.Duration) {
 		w.at(at, func() { w.closed(c, 1-side, f.bye) })
 		return
 	}
-	w.schedule(event{at: at, kind: eventFrame, side: uint8(1 - side), n: uint64(f.size), conn: c, msg: f.msg})
+	w.schedule(event{at: at, kind: eventFrame, side: uint8(1 - side), n: uint64(f.size), conn: c, node: other.node, msg: f.msg})
 }
 
 // arrive is a frame at the kernel of its receiver.
@@ -113,10 +113,10 @@ func (w *World) arrive(e *event) {
 	switch {
 	case c.torn:
 		w.Report.Lost++
-	case me.node.vanished:
+	case e.node.vanished:
 		w.awaitAck(c, int(1-e.side))
 	case me.state == endUp || me.state == endClosing:
-		me.node.give(proto.Received{Link: me.id, Msg: e.msg, Size: int(e.n)})
+		e.node.give(proto.Received{Link: me.id, Msg: e.msg, Size: int(e.n)})
 	case other.state == endUp: // nobody has this socket any more
 		w.Report.Lost++
 		w.answerReset(c, int(1-e.side))

@@ -5,4 +5,4 @@ package sim
 import "testing"
 
 // hugePages is for Linux only.
-func hugePages(*testing.B, int) {}
+func hugePages(*testing.B, int, bool) {}

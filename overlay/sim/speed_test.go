@@ -45,8 +45,8 @@ func grown(b *testing.B, cfg Config, nodes int, within time.Duration) *World {
 //
 //	GOMAXPROCS=1 go test ./overlay/sim -run '^$' -bench Events -benchtime 60x
 func BenchmarkEvents(b *testing.B) {
-	hugePages(b, 8)
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(8<<30) // a collection costs a second: as seldom as may be
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(9<<30) // a collection costs a second: as seldom as may be
+	hugePages(b, 8, true)
 	defer func() {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
@@ -89,7 +89,7 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	hugePages(b, 15)
+	hugePages(b, 15, false)
 	// What newcomers say of themselves would be most of the memory, if everybody repeated it for half a minute.
 	cfg := Calm(1)
 	cfg.Core.Broadcast.CacheFor, cfg.Core.Broadcast.WindowFor = 2*time.Second, 4*time.Second

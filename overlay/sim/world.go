@@ -216,7 +216,7 @@ type event struct {
 	side uint8  // of conn: who it happens to
 	n    uint64 // size of a frame, number of a wake-up
 	conn *conn
-	node *Node
+	node *Node // who is to wake, or at that end: it is found without a look at conn
 	msg  proto.Message
 	do   func()
 }

@@ -65,7 +65,7 @@ const pullersMax = 64
 
 // receivePull: a child wants the body.
 func (w *Wave) receivePull(on proto.LinkID, m proto.Pull, out *proto.Out) {
-	c := w.calls[m.ID]
+	c := w.call(m.ID)
 	switch {
 	case c == nil || !c.open || !c.whole() && len(c.pullers) >= pullersMax:
 		out.Add(proto.Send{Link: on, Msg: proto.CallBody{ID: m.ID, Gone: true}})
@@ -82,7 +82,7 @@ func (w *Wave) receivePull(on proto.LinkID, m proto.Pull, out *proto.Out) {
 
 // receiveBody: the body came, or is not to be had there.
 func (w *Wave) receiveBody(now time.Time, m proto.CallBody, out *proto.Out) {
-	c := w.calls[m.ID]
+	c := w.call(m.ID)
 	switch {
 	case c == nil || !c.open || c.whole():
 	case m.Gone || len(m.Payload) != int(c.msg.Size):

@@ -67,6 +67,18 @@ func (c *call) dropLink(id proto.LinkID) {
 	c.pullers = slices.DeleteFunc(c.pullers, is)
 }
 
+// call finds what is known of a call; nil: nothing.
+func (w *Wave) call(id proto.CallID) *call {
+	if w.found != nil && w.found.msg.ID == id {
+		return w.found
+	}
+	c := w.calls[id]
+	if c != nil {
+		w.found = c
+	}
+	return c
+}
+
 // admission is what the tables say of a call that came.
 type admission uint8
 
@@ -80,7 +92,7 @@ const (
 // admit looks the call up, and makes an entry for a fresh one. It reads the
 // table before any budget: a late copy of a running call must never be refused.
 func (w *Wave) admit(now time.Time, on proto.LinkID, msg proto.Call, out *proto.Out) (*call, admission) {
-	if c := w.calls[msg.ID]; c != nil {
+	if c := w.call(msg.ID); c != nil {
 		return c, admitKnown
 	}
 	age := w.age(now, on, msg.Stamp)
@@ -114,7 +126,7 @@ func (w *Wave) enter(now time.Time, win *window, msg proto.Call) *call {
 	c := &call{msg: msg, deadline: now.Add(min(msg.Remaining, proto.MaxBudget)), window: win}
 	c.forget = c.deadline.Add(w.cfg.Keep)
 	c.alarm.Of = c
-	w.calls[msg.ID] = c
+	w.calls[msg.ID], w.found = c, c
 	w.order.add(c)
 	w.openUp(c)
 	return c
@@ -186,7 +198,7 @@ func (w *Wave) run(now time.Time, c *call, out *proto.Out) {
 
 // Result is the layer above's answer to a Dispatch.
 func (w *Wave) Result(now time.Time, id proto.CallID, r proto.Result, out *proto.Out) {
-	c := w.calls[id]
+	c := w.call(id)
 	if c == nil || c.exec.state != execRunning {
 		w.stats.Late++
 		out.Add(proto.Ignored{Why: "late_local_result", Peer: id.Caller})

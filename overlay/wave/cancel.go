@@ -11,7 +11,7 @@ import (
 func (w *Wave) raise(win *window, id proto.CallID, oldest uint64, out *proto.Out) {
 	if win.calls > 0 {
 		for id.Seq = range win.Below(oldest) {
-			if c := w.calls[id]; c != nil {
+			if c := w.call(id); c != nil {
 				w.forgetCall(c, out)
 			}
 		}
@@ -65,7 +65,7 @@ func (w *Wave) shut(c *call) {
 // receiveCancel: nobody wants the answer any more. It is recorded for calls
 // that were not seen here yet, too.
 func (w *Wave) receiveCancel(now time.Time, m proto.Cancel, out *proto.Out) {
-	if c := w.calls[m.ID]; c != nil {
+	if c := w.call(m.ID); c != nil {
 		if c.question == nil {
 			w.cancelCall(now, c, "cancelled", out)
 		}
@@ -104,6 +104,9 @@ func (w *Wave) forgetCall(c *call, out *proto.Out) {
 	}
 	w.alarms.Set(&c.alarm, time.Time{})
 	delete(w.calls, c.msg.ID)
+	if w.found == c {
+		w.found = nil
+	}
 	c.window.calls--
 	c.exec.state = execDropped
 	w.shut(c)

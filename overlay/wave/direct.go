@@ -309,7 +309,7 @@ func (w *Wave) targetOf(id proto.CallID, node peer.ID) *target {
 	if t := w.direct[id]; t != nil {
 		return t
 	}
-	if c := w.calls[id]; c != nil && c.question != nil {
+	if c := w.call(id); c != nil && c.question != nil {
 		return c.question.target(node)
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 
 // receiveEcho: a child's news. What an older round brings still counts.
 func (w *Wave) receiveEcho(now time.Time, on proto.LinkID, from proto.PeerInfo, m proto.Echo, out *proto.Out) {
-	c := w.calls[m.ID]
+	c := w.call(m.ID)
 	if c == nil || c.part == nil || c.part.closed && c.question == nil {
 		out.Add(proto.Ignored{Why: "echo_of_no_call", Peer: from.ID})
 		if c == nil && !m.Final {

@@ -244,7 +244,7 @@ func (w *Wave) spokeBroke(now time.Time, q *question, t proto.Testimony, out *pr
 
 // receiveAdopt: an orphan reports straight to us.
 func (w *Wave) receiveAdopt(now time.Time, on proto.LinkID, from proto.PeerInfo, m proto.Adopt, out *proto.Out) {
-	c := w.calls[m.Echo.ID]
+	c := w.call(m.Echo.ID)
 	if c == nil || c.question == nil || c.question.done || c.part == nil {
 		out.Add(proto.Send{Link: on, Msg: proto.Cancel{ID: m.Echo.ID}})
 		return

@@ -47,7 +47,7 @@ func (w *Wave) askStatus(q *question, out *proto.Out) {
 
 func (w *Wave) receiveStatusAsk(on proto.LinkID, m proto.StatusAsk, out *proto.Out) {
 	a := proto.StatusAnswer{ID: m.ID, Node: w.self}
-	if c := w.calls[m.ID]; c != nil {
+	if c := w.call(m.ID); c != nil {
 		a.Stage = proto.StageReceived
 		switch c.exec.state {
 		case execRunning:

@@ -219,7 +219,7 @@ func (w *Wave) forward(now time.Time, c *call, links []link, except proto.LinkID
 
 // receiveTook: the other side is our child now.
 func (w *Wave) receiveTook(now time.Time, on proto.LinkID, m proto.Took, out *proto.Out) {
-	c := w.calls[m.ID]
+	c := w.call(m.ID)
 	if c == nil || c.part == nil || m.Round != c.part.round {
 		return
 	}
@@ -236,7 +236,7 @@ func (w *Wave) receiveTook(now time.Time, on proto.LinkID, m proto.Took, out *pr
 
 // receiveSeen: the link is resolved; the other side belongs elsewhere.
 func (w *Wave) receiveSeen(now time.Time, on proto.LinkID, m proto.Seen, out *proto.Out) {
-	c := w.calls[m.ID]
+	c := w.call(m.ID)
 	if c == nil || c.part == nil || m.Round != c.part.round || c.part.closed {
 		return
 	}

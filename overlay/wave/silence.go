@@ -127,7 +127,7 @@ func (w *Wave) partLinkDown(now time.Time, c *call, id proto.LinkID, who peer.ID
 // adoptFailed: the caller could not be reached. The next report repeats what
 // was lost. A caller that is down as well will never ask for it.
 func (w *Wave) adoptFailed(now time.Time, m proto.Echo, out *proto.Out) {
-	c := w.calls[m.ID]
+	c := w.call(m.ID)
 	if c == nil || c.part == nil || c.part.closed || c.part.round != m.Round {
 		return
 	}

@@ -51,6 +51,9 @@ func (s *solo) do(f func(*proto.Out)) {
 	var out proto.Out
 	f(&out)
 	s.out = append(s.out, out.List...)
+	if c := s.w.found; c != nil && s.w.calls[c.msg.ID] != c {
+		s.t.Fatal("the call found last is not in the table")
+	}
 }
 
 // linked: node i is a neighbour, over the link of its number.

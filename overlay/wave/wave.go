@@ -26,6 +26,7 @@ type Wave struct {
 	born      time.Time // calls older than this node are relayed, not run
 	members   Members
 	calls     map[proto.CallID]*call
+	found     *call // last of them: most of what concerns one comes in a row
 	alarms    alarm.Queue[sleeper]
 	links     []link                   // overlay links that carry calls, in the order they came up
 	clocks    map[proto.LinkID]*timing // of every open connection; looked up only
@@ -172,7 +173,7 @@ func (w *Wave) SendFailed(now time.Time, to peer.ID, msg proto.Message, why prot
 	case proto.Adopt:
 		w.adoptFailed(now, m.Echo, out)
 	case proto.Pull:
-		if c := w.calls[m.ID]; c != nil && c.pulling && c.pullOn == 0 {
+		if c := w.call(m.ID); c != nil && c.pulling && c.pullOn == 0 {
 			w.pull(c, out)
 		}
 	} // the rest is best effort: the budget settles it
