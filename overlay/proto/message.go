@@ -212,15 +212,29 @@ type SyncRecords struct {
 type Call struct {
 	ID        CallID
 	Round     uint8
+	Size      uint32 // of the payload; if larger than len(Payload), pull it from the sender
 	Oldest    uint64 // oldest open sequence of this caller: below it nothing runs
-	From      PeerInfo
-	Select    Selector
-	Excluded  []peer.ID // down in the caller's snapshot: relay and refute, never run; at most MaxExcluded
-	Request   Request   // without Payload if Size says more than was sent
-	Size      uint32    // of the payload; if larger than len(Payload), pull it from the sender
+	*Asked           // never nil in a message
+	Payload   []byte // of the request; without it if Size says more than was sent
 	Elapsed   time.Duration
 	Remaining time.Duration // at Stamp
 	Stamp     time.Duration // the sender's monotonic clock when written
+}
+
+// Asked is what all copies of a call have in common. They share it: it is never
+// changed once it is made.
+type Asked struct {
+	From     PeerInfo
+	Select   Selector
+	Excluded []peer.ID // down in the caller's snapshot: relay and refute, never run; at most MaxExcluded
+	Request  Request   // without its Payload, which is the call's
+}
+
+// Whole is the request with what is here of its payload.
+func (c *Call) Whole() Request {
+	r := c.Request
+	r.Payload = c.Payload
+	return r
 }
 
 // Took is the receipt: the sender has taken the call from this link.

@@ -40,7 +40,7 @@ func someID(b byte) (id peer.ID) {
 var siege = map[string]func(w *World, e *Hostile, v *Node){
 	"ask_for_another": func(_ *World, e *Hostile, v *Node) {
 		id := proto.CallID{Caller: e.ID, Target: someID(7), Seq: 1}
-		e.Says(v, proto.LinkPool, proto.Ask{Call: proto.Call{ID: id, Oldest: 1, From: e.Self(), Remaining: time.Second, Request: proto.Request{Mode: proto.ModeCall, Method: method}}})
+		e.Says(v, proto.LinkPool, proto.Ask{Call: proto.Call{ID: id, Oldest: 1, Asked: e.asked(), Remaining: time.Second}})
 	},
 	"body_gone": func(_ *World, e *Hostile, v *Node) {
 		m := e.call(1, time.Second)
@@ -221,9 +221,12 @@ func (e *Hostile) gossip(origin peer.ID, seq uint64, size int) proto.Gossip {
 
 func (e *Hostile) call(seq uint64, budget time.Duration) proto.Call {
 	return proto.Call{
-		ID: proto.CallID{Caller: e.ID, Seq: seq}, Round: 1, Oldest: seq, From: e.Self(), Remaining: budget,
-		Request: proto.Request{Mode: proto.ModeCall, Method: method},
+		ID: proto.CallID{Caller: e.ID, Seq: seq}, Round: 1, Oldest: seq, Asked: e.asked(), Remaining: budget,
 	}
+}
+
+func (e *Hostile) asked() *proto.Asked {
+	return &proto.Asked{From: e.Self(), Request: proto.Request{Mode: proto.ModeCall, Method: method}}
 }
 
 // besiege plays every siege, and counts into the report.

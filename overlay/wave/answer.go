@@ -42,8 +42,8 @@ func (w *Wave) receiveAsk(now time.Time, on proto.LinkID, from proto.PeerInfo, m
 			c.askers = c.askers[1:]
 		}
 	}
-	if !c.whole() && len(m.Call.Request.Payload) == int(c.msg.Size) {
-		c.msg.Request.Payload = m.Call.Request.Payload
+	if !c.whole() && len(m.Call.Payload) == int(c.msg.Size) {
+		c.msg.Payload = m.Call.Payload
 		w.gotBody(now, c, out)
 	}
 	w.decide(now, c, out)
@@ -71,7 +71,7 @@ func (w *Wave) receivePull(on proto.LinkID, m proto.Pull, out *proto.Out) {
 		out.Add(proto.Send{Link: on, Msg: proto.CallBody{ID: m.ID, Gone: true}})
 	case c.whole():
 		w.stats.Pulls++
-		out.Add(proto.Send{Link: on, Msg: proto.CallBody{ID: m.ID, Payload: c.msg.Request.Payload}})
+		out.Add(proto.Send{Link: on, Msg: proto.CallBody{ID: m.ID, Payload: c.msg.Payload}})
 	default:
 		c.pullers = append(c.pullers, on)
 		if !c.pulling {
@@ -89,7 +89,7 @@ func (w *Wave) receiveBody(now time.Time, m proto.CallBody, out *proto.Out) {
 		out.Add(proto.Ignored{Why: "body_gone", Peer: c.msg.ID.Caller})
 		w.pull(c, out)
 	default:
-		c.msg.Request.Payload = m.Payload
+		c.msg.Payload = m.Payload
 		w.gotBody(now, c, out)
 		w.progress(now, c, out)
 	}
@@ -100,7 +100,7 @@ func (w *Wave) gotBody(now time.Time, c *call, out *proto.Out) {
 	c.pulling, c.bodyFrom = false, nil
 	for _, l := range c.pullers {
 		w.stats.Pulls++
-		out.Add(proto.Send{Link: l, Msg: proto.CallBody{ID: c.msg.ID, Payload: c.msg.Request.Payload}})
+		out.Add(proto.Send{Link: l, Msg: proto.CallBody{ID: c.msg.ID, Payload: c.msg.Payload}})
 	}
 	c.pullers = nil
 	if c.exec.state == execBody {

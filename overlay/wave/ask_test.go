@@ -154,7 +154,7 @@ func TestALargeBodyIsPulledFromWhoeverHasIt(t *testing.T) {
 	s.from(4, echo(m.ID, 1, true, 4))
 	s.said()
 	s.from(4, proto.Pull{ID: m.ID})
-	if b := look[proto.CallBody](s); len(b) != 1 || !b[0].Gone || s.w.calls[m.ID].msg.Request.Payload != nil {
+	if b := look[proto.CallBody](s); len(b) != 1 || !b[0].Gone || s.w.calls[m.ID].msg.Payload != nil {
 		t.Error("a finished call still holds its request")
 	}
 }
@@ -173,7 +173,7 @@ func TestABodyThatNobodyHasIsAskedForAgainWhenSomebodyTurnsUp(t *testing.T) {
 	s.wants("")
 	s.from(2, m)
 	s.wants("Pull>2")
-	s.on(s.pooled(3), 3, proto.Ask{Call: s.call(3, 1, func(m *proto.Call) { m.Request.Payload = make([]byte, 5000) })})
+	s.on(s.pooled(3), 3, proto.Ask{Call: s.call(3, 1, func(m *proto.Call) { m.Payload = make([]byte, 5000) })})
 	s.wants("Answer>1003 Dispatch") // the ask brought it
 }
 

@@ -58,7 +58,7 @@ func (e *exec) settled() bool {
 }
 
 // whole tells whether the request's body is here.
-func (c *call) whole() bool { return len(c.msg.Request.Payload) >= int(c.msg.Size) }
+func (c *call) whole() bool { return len(c.msg.Payload) >= int(c.msg.Size) }
 
 // dropLink forgets who waited at the other end of a connection.
 func (c *call) dropLink(id proto.LinkID) {
@@ -193,7 +193,7 @@ func (w *Wave) run(now time.Time, c *call, out *proto.Out) {
 		t := c.question.target(w.self)
 		t.received, t.stage, t.attempts = true, max(t.stage, proto.StageStarted), 1
 	}
-	out.Add(proto.Dispatch{ID: c.msg.ID, From: c.msg.From, Request: c.msg.Request, Budget: c.deadline.Sub(now)})
+	out.Add(proto.Dispatch{ID: c.msg.ID, From: c.msg.From, Request: c.msg.Whole(), Budget: c.deadline.Sub(now)})
 }
 
 // Result is the layer above's answer to a Dispatch.

@@ -59,7 +59,7 @@ func (w *Wave) shut(c *call) {
 	w.openCalls--
 	c.window.open--
 	w.openBytes -= int(c.msg.Size)
-	c.msg.Request.Payload = nil
+	c.msg.Payload = nil
 }
 
 // receiveCancel: nobody wants the answer any more. It is recorded for calls

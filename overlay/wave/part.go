@@ -165,8 +165,8 @@ func (w *Wave) takePart(now time.Time, c *call, on proto.LinkID, from proto.Peer
 	if !c.open { // reached directly, or in the round before, and finished
 		w.openUp(c)
 	}
-	if len(c.msg.Request.Payload) == 0 {
-		c.msg.Request.Payload = m.Request.Payload
+	if len(c.msg.Payload) == 0 {
+		c.msg.Payload = m.Payload
 	}
 	if p.round > 0 {
 		out.Add(proto.Send{Link: on, Msg: proto.Took{ID: c.msg.ID, Round: p.round}})
@@ -197,7 +197,7 @@ func (w *Wave) forward(now time.Time, c *call, links []link, except proto.LinkID
 	m.Elapsed += m.Remaining - remaining
 	m.Stamp = w.clock(now)
 	if p.round > 0 && int(m.Size) > w.cfg.InlineRequest {
-		m.Request.Payload = nil
+		m.Payload = nil
 	}
 	p.spokes = make([]spoke, 0, len(links))
 	for i := range links {

@@ -169,12 +169,20 @@ func (w *Wave) exclude(now time.Time, q *question, out *proto.Out) []peer.ID {
 	return ids
 }
 
+// asked is what all copies of a call say alike.
+func (w *Wave) asked(in proto.StartCall, excluded []peer.ID) *proto.Asked {
+	in.Request.Payload = nil
+	return &proto.Asked{From: w.members.Self().Info(), Select: in.Select, Excluded: excluded, Request: in.Request}
+}
+
+func callOf(asked *proto.Asked, payload []byte) proto.Call {
+	return proto.Call{Asked: asked, Payload: payload, Size: uint32(len(payload))}
+}
+
 // startWave: everybody, or so many that asking each would cost more.
 func (w *Wave) startWave(now time.Time, q *question, id proto.CallID, in proto.StartCall, excluded []peer.ID, out *proto.Out) {
-	msg := proto.Call{
-		ID: id, Oldest: w.waveSeq.Oldest(), From: w.members.Self().Info(), Select: in.Select, Excluded: excluded,
-		Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
-	}
+	msg := callOf(w.asked(in, excluded), in.Request.Payload)
+	msg.ID, msg.Oldest, msg.Remaining = id, w.waveSeq.Oldest(), q.deadline.Sub(now)
 	c := w.enter(now, w.window(now, id, id.Seq, 0), msg)
 	c.question, q.call = q, c
 	for i := range q.targets {
@@ -220,7 +228,7 @@ func (w *Wave) widen(now time.Time, q *question, out *proto.Out) {
 // startDirect asks each target by itself, under an ID of its own.
 func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *proto.Out) {
 	w.stats.Directs++
-	self := w.members.Self().Info()
+	asked := w.asked(in, nil)
 	for i := range q.targets {
 		t := &q.targets[i]
 		if t.given {
@@ -228,10 +236,8 @@ func (w *Wave) startDirect(now time.Time, q *question, in proto.StartCall, out *
 		}
 		seq := w.sequenceTo(t.node)
 		t.id = proto.CallID{Caller: w.self, Target: t.node, Seq: seq.Next()}
-		msg := proto.Call{
-			ID: t.id, Oldest: seq.Oldest(), From: self, Select: in.Select,
-			Request: in.Request, Size: uint32(len(in.Request.Payload)), Remaining: q.deadline.Sub(now),
-		}
+		msg := callOf(asked, in.Request.Payload)
+		msg.ID, msg.Oldest, msg.Remaining = t.id, seq.Oldest(), q.deadline.Sub(now)
 		if t.node == w.self {
 			c := w.enter(now, w.window(now, t.id, t.id.Seq, 0), msg)
 			c.question, q.call = q, c

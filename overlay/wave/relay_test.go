@@ -144,16 +144,16 @@ func TestACopyOfARunningCallIsNeverRefusedHoweverLate(t *testing.T) {
 func TestAnotherRoundIsAFirstReceiptThatRunsNothing(t *testing.T) {
 	s := newSolo(t, 4)
 	s.linked(1, 2, 3)
-	star := func(m *proto.Call) { m.Round = 0; m.Request.Payload = []byte("body") }
+	star := func(m *proto.Call) { m.Round = 0; m.Payload = []byte("body") }
 	s.from(1, s.call(1, 1, star))
 	s.wants("Dispatch") // TOOK comes after a moment, unless the reply comes first
 	s.pass(s.w.cfg.StarReceipt)
 	s.wants("Took>1")
-	m := s.call(1, 1, func(m *proto.Call) { m.Request.Payload = []byte("body") })
+	m := s.call(1, 1, func(m *proto.Call) { m.Payload = []byte("body") })
 	s.result(m.ID, reply("kept"))
 	s.wants("Echo>1")
 	s.from(2, m)
-	if c := look[proto.Call](s); len(c) != 2 || string(c[0].Request.Payload) != "body" || c[0].Round != 1 {
+	if c := look[proto.Call](s); len(c) != 2 || string(c[0].Payload) != "body" || c[0].Round != 1 {
 		t.Errorf("it passes on %+v", c)
 	}
 	s.wants("Took>2 Call>1 Call>3")
@@ -307,7 +307,7 @@ func TestTheTablesBoundIsARefusalForGood(t *testing.T) {
 	} {
 		s := newSolo(t, 3, change)
 		s.linked(1, 2)
-		body := func(m *proto.Call) { m.Request.Payload = []byte("body") }
+		body := func(m *proto.Call) { m.Payload = []byte("body") }
 		first, second := s.call(1, 1, body), s.call(1, 2, body)
 		s.from(1, first)
 		s.said()

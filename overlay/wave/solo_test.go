@@ -178,13 +178,13 @@ func (s *solo) wants(what string) {
 // call is a CALL of node i's wave number seq.
 func (s *solo) call(i int, seq uint64, change ...func(*proto.Call)) proto.Call {
 	m := proto.Call{
-		ID: proto.CallID{Caller: who(i), Seq: seq}, Round: 1, Oldest: 1, From: s.info(i),
-		Request: proto.Request{Mode: proto.ModeCall, Method: "m"}, Remaining: 10 * time.Second, Stamp: s.w.clock(s.now),
+		ID: proto.CallID{Caller: who(i), Seq: seq}, Round: 1, Oldest: 1, Remaining: 10 * time.Second, Stamp: s.w.clock(s.now),
+		Asked: &proto.Asked{From: s.info(i), Request: proto.Request{Mode: proto.ModeCall, Method: "m"}},
 	}
 	for _, f := range change {
 		f(&m)
 	}
-	m.Size = max(m.Size, uint32(len(m.Request.Payload)))
+	m.Size = max(m.Size, uint32(len(m.Payload)))
 	return m
 }
 

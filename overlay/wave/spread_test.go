@@ -71,7 +71,7 @@ func TestTheDirectPhaseStillHasTheRequest(t *testing.T) {
 	s.from(1, s.call(1, 1)) // no room: what is open stays
 	s.down(s.pooled(2), 2)
 	for _, a := range look[proto.Ask](s) {
-		if string(a.Call.Request.Payload) != "body" {
+		if string(a.Call.Payload) != "body" {
 			t.Error("an ask without its body")
 		}
 	}

@@ -16,8 +16,9 @@ func quick() []sample {
 	id := proto.CallID{Caller: id(0xa1), Seq: 1000}
 	return []sample{
 		{"call", proto.Call{
-			ID: id, Round: 1, Oldest: 999, From: alice, Request: proto.Request{Mode: proto.ModeCall, Method: "cache/flush", Payload: payload},
-			Size: 32, Elapsed: time.Millisecond, Remaining: time.Second, Stamp: time.Hour,
+			ID: id, Round: 1, Oldest: 999, Payload: payload, Size: 32,
+			Asked:   &proto.Asked{From: alice, Request: proto.Request{Mode: proto.ModeCall, Method: "cache/flush"}},
+			Elapsed: time.Millisecond, Remaining: time.Second, Stamp: time.Hour,
 		}},
 		{"took", proto.Took{ID: id, Round: 1}},
 		{"seen", proto.Seen{ID: id, Round: 1}},

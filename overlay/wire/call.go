@@ -21,18 +21,49 @@ func (c *codec) call(m *proto.Call) {
 	c.callID(&m.ID)
 	number(c, 2, &m.Round)
 	number(c, 3, &m.Oldest)
-	c.knownPeer(4, &m.From, c.callers)
-	if c.optional(5, !everybody(&m.Select)) {
-		c.selector(5, &m.Select)
-	}
-	if c.optional(6, len(m.Excluded) > 0) {
-		c.ids(6, &m.Excluded, proto.MaxExcluded)
-	}
-	c.request(7, &m.Request)
+	c.asked(m)
 	number(c, 8, &m.Size)
 	c.duration(9, &m.Elapsed)
 	c.duration(10, &m.Remaining)
 	c.duration(11, &m.Stamp)
+}
+
+// asked is fields 4 to 7, what all copies of a call have in common.
+func (c *codec) asked(m *proto.Call) {
+	if c.askedAgain(m) {
+		return
+	}
+	began, a, request := c.i, m.Asked, proto.Request{}
+	if c.writing {
+		request = m.Whole()
+	} else {
+		a = new(proto.Asked)
+	}
+	c.caller(4, &a.From)
+	if c.optional(5, !everybody(&a.Select)) {
+		c.selector(5, &a.Select)
+	}
+	if c.optional(6, len(a.Excluded) > 0) {
+		c.ids(6, &a.Excluded, proto.MaxExcluded)
+	}
+	c.request(7, &request)
+	if !c.writing {
+		m.Payload, request.Payload = request.Payload, nil
+		a.Request, m.Asked = request, a
+		c.rememberAsked(m, began)
+	}
+}
+
+// caller is a peerInfo that is worth knowing again.
+func (c *codec) caller(field uint8, p *proto.PeerInfo) {
+	s := c.begin(field, 0)
+	if c.callerAgain(p) {
+		c.end(s)
+		return
+	}
+	body := c.aboutPeer(p)
+	c.end(s)
+	c.rememberCaller(body, p)
 }
 
 // everybody tells whether it is the zero selector.
@@ -54,11 +85,7 @@ func (c *codec) selector(field uint8, m *proto.Selector) {
 
 func (c *codec) request(field uint8, m *proto.Request) {
 	s := c.begin(field, len(m.Payload))
-	if again(c, c.requests, m) {
-		c.end(s)
-		return
-	}
-	body := c.share(memoryBytes)
+	c.share(memoryBytes)
 	mustEnum(c, 1, &m.Mode, proto.ModeDeliverHandler)
 	c.text(2, &m.Method, proto.MaxName)
 	c.text(3, &m.ContentType, proto.MaxName)
@@ -66,7 +93,6 @@ func (c *codec) request(field uint8, m *proto.Request) {
 	c.tags(5, &m.Meta, proto.MaxMeta)
 	c.unshare()
 	c.end(s)
-	remember(c, c.requests, body, m)
 }
 
 // receipt is Took and Seen.
@@ -176,7 +202,7 @@ func (c *codec) callBody(m *proto.CallBody) {
 }
 
 func (c *codec) ask(m *proto.Ask) {
-	s := c.begin(1, len(m.Call.Request.Payload))
+	s := c.begin(1, len(m.Call.Payload))
 	c.call(&m.Call)
 	c.end(s)
 	c.id(2, &m.Via)
@@ -197,7 +223,7 @@ func (c *codec) statusAnswer(m *proto.StatusAnswer) {
 
 func (c *codec) help(m *proto.Help) {
 	c.peerInfo(1, &m.Target)
-	s := c.begin(2, len(m.Ask.Call.Request.Payload))
+	s := c.begin(2, len(m.Ask.Call.Payload))
 	c.ask(&m.Ask)
 	c.end(s)
 }

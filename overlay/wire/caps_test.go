@@ -22,7 +22,7 @@ func many[T any](n int, v T) []T {
 }
 
 func withCall(change func(*proto.Call)) proto.Message {
-	c := proto.Call{ID: wave, From: proto.PeerInfo{ID: me}, Request: proto.Request{Mode: proto.ModeCall}}
+	c := proto.Call{ID: wave, Asked: &proto.Asked{From: proto.PeerInfo{ID: me}, Request: proto.Request{Mode: proto.ModeCall}}}
 	change(&c)
 	return c
 }

@@ -19,9 +19,7 @@ type codec struct {
 	writer
 	reader
 
-	// Reading, what a Parser has read before; nil: nothing is known.
-	callers  *memory[proto.PeerInfo]
-	requests *memory[proto.Request]
+	known *Parser // reading, what it has read before; nil: nothing is known
 }
 
 func appending(b []byte, frame code) codec {

@@ -280,7 +280,7 @@ func TestWhatAPeerWouldRefuseIsNotWritten(t *testing.T) {
 		{"field 1 is missing", proto.Refuse{}},
 		{"the list ends with", proto.Refuse{Why: 200}},
 		{"a body without a field", proto.Gossip{ID: cast}},
-		{"field 1 is missing", proto.Call{ID: wave, From: bob}},
+		{"field 1 is missing", proto.Call{ID: wave, Asked: &proto.Asked{From: bob}}},
 		{"field 4 is missing", proto.Answer{ID: wave, Node: me, Result: &proto.NodeResult{Node: me, Result: proto.Result{Outcome: proto.Replied}}}},
 		{"the list ends with", proto.Answer{ID: wave, Node: me, Result: &proto.NodeResult{Node: me, Result: proto.Result{Outcome: proto.Unreachable}}}},
 		{"255 hashes", proto.SyncHashes{Buckets: make([]uint64, 255)}},
@@ -302,7 +302,7 @@ func TestTextThatIsNotUTF8IsMended(t *testing.T) {
 
 func TestNobodyAndEverybodyAreToldApart(t *testing.T) {
 	for _, s := range []proto.Selector{{}, {IDs: []peer.ID{}}, {NotSelf: true}, {Draining: true}} {
-		sent := proto.Call{ID: wave, From: bob, Select: s, Request: proto.Request{Mode: proto.ModeCast}}
+		sent := proto.Call{ID: wave, Asked: &proto.Asked{From: bob, Select: s, Request: proto.Request{Mode: proto.ModeCast}}}
 		if got, err := Parse(Append(nil, sent)); err != nil || !reflect.DeepEqual(got, sent) {
 			t.Errorf("%+v: %+v, %v", s, got, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -34,24 +35,49 @@ func TestAParserReadsWhatParseReads(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sent := calls.Draw(t, "call")
 		frame := Append(nil, sent)
-		if at := rapid.IntRange(0, 4*len(frame)).Draw(t, "broken at"); at > 0 && at < len(frame) {
-			frame[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		broken := bytes.Clone(frame)
+		switch at := rapid.IntRange(1, len(frame)-1).Draw(t, "at"); rapid.SampledFrom([]string{"flip", "cut", "twice"}).Draw(t, "how") {
+		case "flip":
+			broken[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		case "cut":
+			broken = broken[:at]
+		case "twice": // a piece of it comes again
+			from := rapid.IntRange(0, at).Draw(t, "from")
+			broken = slices.Insert(broken, at, bytes.Clone(frame[from:at])...)
 		}
-		want, wantErr := Parse(frame)
-		for range 2 {
-			if got, err := p.Parse(frame); !reflect.DeepEqual(got, want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+		nested := Append(nil, proto.Ask{Call: sent})
+		for _, f := range [][]byte{frame, broken, frame, nested, broken} {
+			want, wantErr := Parse(f)
+			if got, err := p.Parse(f); !reflect.DeepEqual(got, want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
 				t.Fatalf("%+v, %v; Parse: %+v, %v", got, err, want, wantErr)
 			}
 		}
 	})
 }
 
+// What follows a request that is known is refused as it would be behind another one.
+func TestNothingMayComeTwiceBehindAKnownRequest(t *testing.T) {
+	what := [][]byte{rawWave, peerOf(4), nest(7, num(1, 1))}
+	for name, after := range map[string][]byte{"itself": what[2], "its caller": what[1], "the excluded": nest(6, make([]byte, idLen))} {
+		var p Parser
+		if _, err := p.Parse(raw(codeCall, what...)); err != nil {
+			t.Fatal(err)
+		}
+		bad := raw(codeCall, append(slices.Clone(what), after)...)
+		_, want := Parse(bad)
+		if _, err := p.Parse(bad); want == nil || fmt.Sprint(err) != fmt.Sprint(want) {
+			t.Errorf("%s: %v; Parse: %v", name, err, want)
+		}
+	}
+}
+
 // Two callers of the same slot, in turns: each call says its own.
 func TestCallersOfOneSlotAreToldApart(t *testing.T) {
 	var p Parser
 	for i := range 3 * memorySlots {
-		sent := call
-		sent.From.ID, sent.Request.Payload = peer.ID{byte(i), 1}, []byte{byte(i)}
+		sent, what := call, *call.Asked
+		sent.ID.Caller, sent.Asked, sent.Payload = peer.ID{1, peer.IDLen - 1: byte(i)}, &what, []byte{byte(i)}
+		what.From.ID = sent.ID.Caller
 		if got, err := p.Parse(Append(nil, sent)); err != nil || !reflect.DeepEqual(got, sent) {
 			t.Fatalf("%+v, %v; sent %+v", got, err, sent)
 		}
@@ -69,9 +95,9 @@ func TestACallOfAKnownCallerCostsOneAllocation(t *testing.T) {
 // Nothing that is broken, and nothing long, is kept.
 func TestAParserKeepsWhatIsShortAndWhole(t *testing.T) {
 	var p Parser
-	long := call
-	long.Request.Payload = bytes.Repeat([]byte{1}, memoryBytes)
-	long.From.Name = string(bytes.Repeat([]byte{'x'}, memoryBytes-1))
+	long, what := call, *call.Asked
+	long.Asked, long.Payload = &what, bytes.Repeat([]byte{1}, askedBytes)
+	what.From.Name = string(bytes.Repeat([]byte{'x'}, memoryBytes-1))
 	broken := raw(codeCall, rawWave, peerOf(4, nest(2, []byte{0xff})))
 	cut := raw(codeCall, rawWave, peerOf(4, []byte{9<<2 | kindBytes, 100}))
 	for _, frame := range [][]byte{Append(nil, long), broken, cut} {

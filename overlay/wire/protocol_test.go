@@ -47,7 +47,9 @@ func TestGoldenFramesStayAsTheyAre(t *testing.T) {
 
 // A sample with a field left at zero would show nothing of that field.
 func TestSamplesSetEveryField(t *testing.T) {
-	zeroWanted := map[string]bool{"Record.Entry": true, "Record.Down": true, "Record.Opinions": true, "Record.Tomb": true, "CallID.Target": true, "Tag.Value": true}
+	zeroWanted := map[string]bool{"Record.Entry": true, "Record.Down": true, "Record.Opinions": true, "Record.Tomb": true, "CallID.Target": true, "Tag.Value": true,
+		"Request.Payload": true, // a call has it beside what all its copies share
+	}
 	var walk func(path string, v reflect.Value)
 	walk = func(path string, v reflect.Value) {
 		switch v.Kind() {

@@ -203,7 +203,7 @@ func shapes() rapid.MakeConfig {
 			},
 			reflect.TypeFor[proto.SyncRecords](): {"Buckets": rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, proto.Buckets), orNil).AsAny()},
 			reflect.TypeFor[proto.Selector]():    {"IDs": rapid.OneOf(rapid.Just[[]peer.ID](nil), rapid.SliceOfN(somebody, 0, 5)).AsAny()},
-			reflect.TypeFor[proto.Call]():        {"Excluded": listOf(somebody, proto.MaxExcluded)},
+			reflect.TypeFor[proto.Asked]():       {"Excluded": listOf(somebody, proto.MaxExcluded)},
 		},
 	}
 	// The lists, innermost first: their generators need what is above them.
@@ -217,6 +217,10 @@ func shapes() rapid.MakeConfig {
 	lists(reflect.TypeFor[[]proto.NodeResult](), listOf(rapid.MakeCustom[proto.NodeResult](config), 4))
 	lists(reflect.TypeFor[[]proto.Receipt](), listOf(rapid.MakeCustom[proto.Receipt](config), 10))
 	lists(reflect.TypeFor[[]proto.Testimony](), listOf(rapid.MakeCustom[proto.Testimony](config), 10))
+	lists(reflect.TypeFor[*proto.Asked](), rapid.Map(rapid.MakeCustom[proto.Asked](config), func(a proto.Asked) *proto.Asked {
+		a.Request.Payload = nil // the call's
+		return &a
+	}).AsAny())
 	lists(reflect.TypeFor[proto.Body](), rapid.OneOf(
 		rapid.Map(rapid.MakeCustom[proto.DirectoryBody](config), func(b proto.DirectoryBody) proto.Body { return b }),
 		rapid.Just[proto.Body](proto.BeaconBody{}),

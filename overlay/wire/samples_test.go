@@ -28,17 +28,21 @@ var (
 
 	ranges = []proto.Range{{Origin: id(0xa1), From: 1, To: 9, Round: 2}, {Origin: id(0xb2), From: 300, To: 301, Round: 1}}
 
-	request = proto.Request{
-		Mode: proto.ModeCall, Method: "cache/flush", ContentType: "text/plain", Payload: []byte("all of it"),
-		Meta: []proto.Tag{{Key: "traceparent", Value: "00-01-02-00"}},
-	}
 	call = proto.Call{
-		ID: direct, Round: 1, Oldest: 4, From: alice,
-		Select: proto.Selector{
-			IDs: []peer.ID{id(0xb2), id(0xc3)}, Zone: "eu-1a", Group: "web", Handler: "cache/flush",
-			Tags: []proto.Tag{{Key: "role", Value: "cache"}}, NotSelf: true, Draining: true,
+		ID: direct, Round: 1, Oldest: 4,
+		Asked: &proto.Asked{
+			From: alice,
+			Select: proto.Selector{
+				IDs: []peer.ID{id(0xb2), id(0xc3)}, Zone: "eu-1a", Group: "web", Handler: "cache/flush",
+				Tags: []proto.Tag{{Key: "role", Value: "cache"}}, NotSelf: true, Draining: true,
+			},
+			Excluded: []peer.ID{id(0xd4)},
+			Request: proto.Request{
+				Mode: proto.ModeCall, Method: "cache/flush", ContentType: "text/plain",
+				Meta: []proto.Tag{{Key: "traceparent", Value: "00-01-02-00"}},
+			},
 		},
-		Excluded: []peer.ID{id(0xd4)}, Request: request, Size: 9,
+		Payload: []byte("all of it"), Size: 9,
 		Elapsed: time.Millisecond, Remaining: 2 * time.Second, Stamp: 90 * time.Second,
 	}
 	result = proto.NodeResult{Node: id(0xb2), Incarnation: 7, Result: proto.Result{

@@ -4,23 +4,22 @@ import "github.com/starlingmesh/starling/overlay/proto"
 
 // What messages of several kinds are made of, and the messages of the views.
 
-func (c *codec) peerInfo(field uint8, p *proto.PeerInfo) { c.knownPeer(field, p, nil) }
-
-// knownPeer is peerInfo of somebody who may be remembered.
-func (c *codec) knownPeer(field uint8, p *proto.PeerInfo, known *memory[proto.PeerInfo]) {
+func (c *codec) peerInfo(field uint8, p *proto.PeerInfo) {
 	s := c.begin(field, 0)
-	if again(c, known, p) {
-		c.end(s)
-		return
-	}
-	body := c.share(sharedMax)
+	c.aboutPeer(p)
+	c.end(s)
+}
+
+// aboutPeer is what a peerInfo holds. Reading, it returns the copy that its
+// strings share.
+func (c *codec) aboutPeer(p *proto.PeerInfo) string {
+	copied := c.share(sharedMax)
 	c.mustID(1, &p.ID)
 	c.text(2, &p.Name, proto.MaxName)
 	c.texts(3, &p.Addrs, proto.MaxAddrs)
 	number(c, 4, &p.Incarnation)
 	c.unshare()
-	c.end(s)
-	remember(c, known, body, p)
+	return copied
 }
 
 func (c *codec) peers(field uint8, p *[]proto.PeerInfo) {
