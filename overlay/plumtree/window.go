@@ -108,7 +108,7 @@ func (t *Tree) window(k key) *window {
 
 // foundAt is the place of a window among those found last.
 func (t *Tree) foundAt(k key) **window {
-	return &t.found[int(k.origin[0]^k.origin[peer.IDLen-1]^byte(k.stream))%len(t.found)]
+	return &t.found[int(k.origin[0]^k.origin[peer.IDLen-1]^k.stream)%len(t.found)]
 }
 
 // open returns the window of k for news of seq, making it if there is none;
