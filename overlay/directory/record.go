@@ -72,6 +72,9 @@ type opinion struct {
 // ID is that of the node.
 func (r *record) ID() peer.ID { return r.entry.ID }
 
+// Group is the bucket that the node belongs to.
+func (r *record) Group() uint8 { return r.bucket }
+
 // isLiving tells whether the node takes part: alive or suspect.
 func (r *record) isLiving() bool {
 	return r.status == proto.StatusAlive || r.status == proto.StatusSuspect

@@ -48,8 +48,8 @@ func (d *Directory) syncHashes(id proto.LinkID, from peer.ID, m proto.SyncHashes
 // goes out, even empty: somebody may wait for it.
 func (d *Directory) sendBuckets(id proto.LinkID, in *[proto.Buckets]bool, have map[peer.ID]*proto.Record, reply, more bool, out *proto.Out) {
 	var byBucket [proto.Buckets][]proto.Record
-	for r := range d.records.All() {
-		if !in[r.bucket] || (d.newborn && r == d.self) {
+	for r := range d.records.Of(in) {
+		if d.newborn && r == d.self {
 			continue
 		}
 		if rec, ok := have[r.ID()]; !ok || !r.is(rec) {

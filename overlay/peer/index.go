@@ -8,34 +8,45 @@ import (
 	"sort"
 )
 
-// Named is what carries its ID in itself.
-type Named interface{ ID() ID }
+// Named is what carries its ID in itself, and belongs to one of 256 groups.
+type Named interface {
+	ID() ID
+	Group() uint8
+}
 
 // Index holds things that carry their ID, one of each, and ranges over them in
 // the order of the IDs, always. It is a Map that keeps no IDs: of each only the
-// first four bytes, so that to look is to search among these. The zero Index is
-// empty and ready. What is in it must keep its ID. It must not change while
-// somebody ranges over it. Not safe for concurrent use.
+// first three bytes, and its group, so that to look is to search among these.
+// The zero Index is empty and ready. What is in it must keep its ID and its
+// group. It must not change while somebody ranges over it. Not safe for
+// concurrent use.
 type Index[V Named] struct {
-	heads []uint32 // of the IDs, in order
+	heads []head // in the order of the IDs
 	vals  []V
 }
+
+// head is the beginning of an ID, and after it the group.
+type head uint32
+
+func headOf[V Named](v V) head { return beginning(v.ID()) | head(v.Group()) }
+
+func beginning(id ID) head { return head(binary.BigEndian.Uint32(id[:])) &^ 0xff }
+
+func (h head) group() uint8 { return uint8(h) }
 
 // Len is how many it holds.
 func (x *Index[V]) Len() int { return len(x.vals) }
 
 // find is where id is, or belongs.
 func (x *Index[V]) find(id ID) (int, bool) {
-	head := headOf(id)
+	begins := beginning(id)
 	return sort.Find(len(x.heads), func(i int) int {
-		if c := cmp.Compare(head, x.heads[i]); c != 0 {
+		if c := cmp.Compare(begins, x.heads[i]&^0xff); c != 0 {
 			return c
 		}
 		return id.Compare(x.vals[i].ID())
 	})
 }
-
-func headOf(id ID) uint32 { return binary.BigEndian.Uint32(id[:]) }
 
 // Get returns what has this ID, and whether there is one.
 func (x *Index[V]) Get(id ID) (V, bool) {
@@ -59,7 +70,7 @@ func (x *Index[V]) Put(v V) {
 		x.vals[i] = v
 		return
 	}
-	x.heads = slices.Insert(x.heads, i, headOf(v.ID()))
+	x.heads = slices.Insert(x.heads, i, headOf(v))
 	x.vals = slices.Insert(x.vals, i, v)
 }
 
@@ -78,3 +89,15 @@ func (x *Index[V]) At(i int) V { return x.vals[i] }
 
 // All ranges over all, in the order of their IDs.
 func (x *Index[V]) All() iter.Seq[V] { return slices.Values(x.vals) }
+
+// Of ranges over those of some groups, in the order of their IDs. What is of
+// another is not touched: of thousands, most is not in the processor's cache.
+func (x *Index[V]) Of(groups *[256]bool) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for i, h := range x.heads {
+			if groups[h.group()] && !yield(x.vals[i]) {
+				return
+			}
+		}
+	}
+}

@@ -15,6 +15,8 @@ type entry struct {
 
 func (e *entry) ID() ID { return e.id }
 
+func (e *entry) Group() uint8 { return e.id[4] % 4 * 80 }
+
 // An index must behave like the map of what is in it, and range in the same order; heads that many share change nothing.
 func TestAnIndexIsAMapOfWhatCarriesItsID(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -37,6 +39,19 @@ func TestAnIndexIsAMapOfWhatCarriesItsID(t *testing.T) {
 			if want, ok := model.Get(probe); is != want || has != ok || x.Has(probe) != ok {
 				t.Fatalf("%v is %v, %v; want %v, %v", probe, is, has, want, ok)
 			}
+		}
+		var groups [256]bool
+		for _, g := range []uint8{0, 80, 160, 240} {
+			groups[g] = rapid.Bool().Draw(t, "group")
+		}
+		var want []*entry
+		for _, e := range model.All() {
+			if groups[e.Group()] {
+				want = append(want, e)
+			}
+		}
+		if got := slices.Collect(x.Of(&groups)); !slices.Equal(got, want) {
+			t.Fatalf("of the groups %v are %v, want %v", groups, got, want)
 		}
 		if x.Len() != model.Len() {
 			t.Fatalf("len %d, want %d", x.Len(), model.Len())
