@@ -65,6 +65,10 @@ func (w *Wave) receiveStatusAnswer(now time.Time, from proto.PeerInfo, m proto.S
 	if t == nil || m.Stage == 0 {
 		return
 	}
+	if m.Node == w.self { // nobody else knows how far our own handler is
+		out.Add(proto.Ignored{Why: "result_of_ours", Peer: from.ID})
+		return
+	}
 	t.received = true
 	t.stage = max(t.stage, m.Stage)
 	if m.Result != nil {

@@ -3,6 +3,7 @@ package wave
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/starlingmesh/starling/overlay/proto"
 )
@@ -48,6 +49,21 @@ func TestNobodyElseHasAWordOnOurOwnResult(t *testing.T) {
 			if len(v) != 1 || v[0].Node != who(0) || string(v[0].Result.Payload) != "own" {
 				t.Errorf("%s: our own handler's word became %v", name, v)
 			}
+		}
+	}
+}
+
+// How far our own handler is, nobody else knows either.
+func TestNobodyElseTellsTheStageOfOurOwnHandler(t *testing.T) {
+	s := newSolo(t, 2)
+	s.linked(1)
+	s.ask(proto.StartCall{})
+	id := look[proto.Call](s)[0].ID
+	s.from(1, proto.StatusAnswer{ID: id, Node: who(0), Stage: proto.StageFinished})
+	s.pass(time.Minute)
+	for _, v := range look[proto.CallVerdict](s) {
+		if v.Node == who(0) && v.Stage != proto.StageStarted {
+			t.Errorf("it is told as %v", v)
 		}
 	}
 }
